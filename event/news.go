@@ -1,0 +1,59 @@
+package event
+
+import (
+	"time"
+
+	"pbx/store"
+)
+
+// Registration tells that a line came or went.
+type Registration struct {
+	DeviceID  store.ID `json:"device_id"`
+	LineID    store.ID `json:"line_id"`
+	UserID    store.ID `json:"user_id"`
+	Online    bool     `json:"online"` // the line has at least one binding
+	UserAgent string   `json:"user_agent"`
+	Source    string   `json:"source"`
+}
+
+// Party is one side of a live call.
+type Party struct {
+	UserID    store.ID `json:"user_id"`
+	DeviceID  store.ID `json:"device_id"`
+	Name      string   `json:"name"`
+	Extension string   `json:"extension"`
+	Number    string   `json:"number"`
+	Held      bool     `json:"held"` // this party put the call on hold
+	Codec     string   `json:"codec"`
+}
+
+// Call is a live call as the portal shows it.
+type Call struct {
+	ID         store.ID   `json:"id"`
+	State      string     `json:"state"` // "ringing", "talking", "held", "voicemail", "echo", …, "ended"
+	Direction  string     `json:"direction"`
+	Caller     Party      `json:"caller"`
+	Callee     Party      `json:"callee"`
+	Dialed     string     `json:"dialed"`
+	StartedAt  time.Time  `json:"started_at"`
+	AnsweredAt *time.Time `json:"answered_at"`
+	// Outcome is set once the call has ended.
+	Outcome store.Outcome `json:"outcome,omitempty"`
+}
+
+// Voicemail tells that a mailbox changed.
+type Voicemail struct {
+	Mailbox   store.ID `json:"mailbox"`
+	MessageID store.ID `json:"message_id"`
+	New       int      `json:"new"`
+	Old       int      `json:"old"`
+}
+
+// Object tells that a record was created, changed or deleted.
+type Object struct {
+	Type    string   `json:"type"` // "user"
+	ID      store.ID `json:"id"`
+	Version int64    `json:"version"`
+	Deleted bool     `json:"deleted"`
+	Actor   string   `json:"actor"`
+}

@@ -1,0 +1,73 @@
+package store
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Account owns all other rows.
+type Account struct {
+	ID      ID
+	Version int64
+
+	Name            string
+	Email           string
+	Timezone        string // IANA name, "Europe/Berlin"
+	Country         string // ISO 3166-1 alpha-2, "US"
+	BillingAddress  string
+	ExtensionLength int // digits, 3 to 6
+
+	HoldMusicClipID      ID // empty: the built-in music
+	TranscriptionEnabled bool
+	RecordingEnabled     bool
+	ParkingTimeout       time.Duration
+	InboundFaxLimit      int
+	OutboundFaxLimit     int
+
+	// ProvisioningToken is the secret part of the address that phones boot against; empty while none was generated.
+	ProvisioningToken Secret
+	// PhoneAdminPassword is the web password that provisioning gives to each phone.
+	PhoneAdminPassword Secret
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Validate returns FieldErrors, or nil.
+func (a *Account) Validate() error {
+	var e FieldErrors
+	checkName(&e, "name", a.Name)
+	if a.Email != "" {
+		checkEmail(&e, "email", a.Email)
+	}
+	if _, err := time.LoadLocation(a.Timezone); err != nil || a.Timezone == "" || a.Timezone == "Local" {
+		e.Add("timezone", "Time zone must be an IANA name such as Europe/Berlin.")
+	}
+	if len(a.Country) != 2 || strings.Trim(a.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		e.Add("country", "Country must be a two-letter ISO code such as US.")
+	}
+	if a.ExtensionLength < 3 || a.ExtensionLength > 6 {
+		e.Add("extension_length", "Extension length must be 3 to 6 digits.")
+	}
+	if s := a.ParkingTimeout / time.Second; s < 10 || s > 3600 {
+		e.Add("parking_timeout_s", "Parking timeout must be 10 to 3600 seconds.")
+	}
+	for field, n := range map[string]int{"inbound_fax_limit": a.InboundFaxLimit, "outbound_fax_limit": a.OutboundFaxLimit} {
+		if n < 0 || n > 10_000 {
+			e.Add(field, "Fax limit must be 0 to 10000 per hour.")
+		}
+	}
+	if utf8.RuneCountInString(a.BillingAddress) > 500 {
+		e.Add("billing_address", "Billing address must have at most 500 characters.")
+	}
+	return e.Err()
+}
+
+// checkExtension reports an extension that has not exactly length digits.
+func checkExtension(e *FieldErrors, field, ext string, length int) {
+	if len(ext) != length || strings.Trim(ext, "0123456789") != "" {
+		e.Add(field, "Extension must have exactly "+strconv.Itoa(length)+" digits.")
+	}
+}

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"strings"
+	"time"
+)
+
+// DeviceKind is what sort of phone a device is.
+type DeviceKind string
+
+// The kinds of device.
+const (
+	Deskphone   DeviceKind = "deskphone"
+	DECTBase    DeviceKind = "dect_base"
+	DECTHandset DeviceKind = "dect_handset"
+	Softphone   DeviceKind = "softphone"
+)
+
+// Device is a phone. It registers once per line.
+type Device struct {
+	ID        ID
+	AccountID ID
+	Version   int64
+
+	Kind   DeviceKind
+	Name   string
+	Vendor string // "yealink", lower case; empty for a softphone
+	Model  string // "T54W"
+	MAC    string // 12 lower-case hex digits, or empty
+	IPEI   string // of a DECT handset
+	BaseID ID     // of a DECT handset: the base it belongs to
+
+	Transport string // "udp", "tcp", "tls", "wss"
+	SRTP      string // "off", "optional", "required"
+
+	Lines []Line // in order of Index
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Line is one SIP registration of a device, for one user. Its SIP user name is random and never an extension.
+type Line struct {
+	ID        ID
+	AccountID ID
+	DeviceID  ID
+	UserID    ID
+	Index     int // 1-based
+	Label     string
+	Username  string // SIP and digest user name
+	Password  Secret
+}
+
+// MaxLines is the most lines a device may have.
+const MaxLines = 32
+
+// Validate returns FieldErrors, or nil.
+func (d *Device) Validate() error {
+	var e FieldErrors
+	checkName(&e, "name", d.Name)
+	switch d.Kind {
+	case Deskphone, DECTBase, DECTHandset, Softphone:
+	default:
+		e.Add("kind", "Kind must be deskphone, dect_base, dect_handset or softphone.")
+	}
+	if d.MAC != "" {
+		if m, ok := NormalizeMAC(d.MAC); !ok || m != d.MAC {
+			e.Add("mac", "MAC address must have 12 hexadecimal digits.")
+		}
+	}
+	if d.Kind == DECTHandset && d.BaseID == "" {
+		e.Add("base_id", "A DECT handset belongs to a base.")
+	}
+	if d.Kind != DECTHandset && (d.BaseID != "" || d.IPEI != "") {
+		e.Add("base_id", "Only a DECT handset has a base and an IPEI.")
+	}
+	if len(d.IPEI) > 20 || strings.Trim(strings.ToLower(d.IPEI), "0123456789abcdef*") != "" {
+		e.Add("ipei", "IPEI must be the digits printed on the handset.")
+	}
+	switch d.Transport {
+	case "udp", "tcp":
+	case "tls", "wss":
+		e.Add("transport", "This server listens on udp and tcp; tls and wss come later.")
+	default:
+		e.Add("transport", "Transport must be udp, tcp, tls or wss.")
+	}
+	switch d.SRTP {
+	case "off":
+	case "optional", "required":
+		e.Add("srtp", "This server does not encrypt sound yet; only off is possible.")
+	default:
+		e.Add("srtp", "SRTP must be off, optional or required.")
+	}
+	if len(d.Lines) > MaxLines {
+		e.Add("user_ids", "A device has at most 32 lines.")
+	}
+	if len(d.Vendor) > 40 || len(d.Model) > 40 {
+		e.Add("model", "Vendor and model must have at most 40 characters.")
+	}
+	return e.Err()
+}
+
+// NormalizeMAC reduces a MAC address in any usual spelling to 12 lower-case hex digits.
+func NormalizeMAC(s string) (mac string, ok bool) {
+	s = strings.ToLower(strings.NewReplacer(":", "", "-", "", ".", "", " ", "").Replace(s))
+	if len(s) != 12 || strings.Trim(s, "0123456789abcdef") != "" || s == "000000000000" || s == "ffffffffffff" {
+		return "", false
+	}
+	return s, true
+}
+
+// Binding is where a line can be reached now (RFC 3261 §10).
+type Binding struct {
+	ID        ID
+	AccountID ID
+	LineID    ID
+	DeviceID  ID
+	UserID    ID
+
+	Contact   string // URI with parameters, as registered
+	Source    string // "192.0.2.7:5060": where its requests come from and ours go to
+	Local     string // our listening address it registered at
+	Transport string // "udp" or "tcp"
+	UserAgent string
+	CallID    string
+	CSeq      uint32
+	Path      []string // RFC 3327
+	Instance  string   // +sip.instance, RFC 5626
+	RegID     int      // reg-id, RFC 5626
+
+	RegisteredAt time.Time
+	ExpiresAt    time.Time
+}
+
+// ProvisionFetch is one request of a phone for a file.
+type ProvisionFetch struct {
+	ID        ID
+	AccountID ID
+	DeviceID  ID
+	At        time.Time
+	File      string
+	Source    string // IP address
+	UserAgent string
+	Status    int // HTTP status of the answer
+	Bytes     int64
+}

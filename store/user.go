@@ -1,0 +1,154 @@
+package store
+
+import (
+	"net/mail"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Role is what a user may do in an account.
+type Role string
+
+// The two roles.
+const (
+	Member Role = "member"
+	Admin  Role = "admin"
+)
+
+// User is a person who makes and receives calls. Users are called; devices register.
+type User struct {
+	ID        ID
+	AccountID ID
+	Version   int64
+
+	Name      string
+	Email     string // empty for a user by username
+	Username  string // empty for a user by email
+	Role      Role
+	Extension string // empty: cannot be called
+
+	// PasswordHash is the argon2id string of the portal password; empty: cannot sign in.
+	PasswordHash string
+
+	DoNotDisturb bool
+	// RingTimeout is how long the user's devices ring before the call goes on.
+	RingTimeout time.Duration
+	Voicemail   Voicemail
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Voicemail is a user's mailbox setting.
+type Voicemail struct {
+	Enabled bool
+	// PINHash is the argon2id string of the PIN; empty: no access by PIN.
+	PINHash string
+}
+
+// HasPIN reports whether messages can be heard with a PIN.
+func (v Voicemail) HasPIN() bool { return v.PINHash != "" }
+
+// Login returns the name the user signs in with.
+func (u *User) Login() string {
+	if u.Email != "" {
+		return u.Email
+	}
+	return u.Username
+}
+
+// Validate returns FieldErrors, or nil. extensionLength is the account's.
+func (u *User) Validate(extensionLength int) error {
+	var e FieldErrors
+	checkName(&e, "name", u.Name)
+	switch {
+	case u.Email == "" && u.Username == "":
+		e.Add("email", "Email or username is required.")
+	case u.Email != "":
+		checkEmail(&e, "email", u.Email)
+	}
+	if u.Username != "" && !validUsername(u.Username) {
+		e.Add("username", "Username must have 3 to 32 characters of a-z, 0-9, dot, underscore and hyphen.")
+	}
+	if u.Role != Member && u.Role != Admin {
+		e.Add("role", "Role must be member or admin.")
+	}
+	if u.Extension != "" {
+		checkExtension(&e, "extension", u.Extension, extensionLength)
+	}
+	if u.RingTimeout < 5*time.Second || u.RingTimeout > 5*time.Minute {
+		e.Add("ring_timeout_s", "Ring time must be 5 to 300 seconds.")
+	}
+	return e.Err()
+}
+
+// ValidatePIN checks a voicemail PIN as typed: 4 to 10 digits and not guessable. Empty is valid and means no PIN.
+func ValidatePIN(pin, extension string) error {
+	var e FieldErrors
+	switch {
+	case pin == "":
+	case len(pin) < 4 || len(pin) > 10 || strings.Trim(pin, "0123456789") != "":
+		e.Add("voicemail.pin", "PIN must be 4 to 10 digits.")
+	case weakPIN(pin, extension):
+		e.Add("voicemail.pin", "PIN is too easy to guess: no repeated digit, no counting up or down, not the extension.")
+	}
+	return e.Err()
+}
+
+func weakPIN(pin, extension string) bool {
+	if extension != "" && (pin == extension || pin == extension+extension || pin == reverse(extension)) {
+		return true
+	}
+	same, up, down := true, true, true
+	for i := 1; i < len(pin); i++ {
+		d := int(pin[i]) - int(pin[i-1])
+		same = same && d == 0
+		up = up && (d == 1 || d == -9)
+		down = down && (d == -1 || d == 9)
+	}
+	return same || up || down
+}
+
+func reverse(s string) string {
+	b := []byte(s)
+	for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
+		b[i], b[j] = b[j], b[i]
+	}
+	return string(b)
+}
+
+// ValidatePassword checks a portal password as typed.
+func ValidatePassword(field, password string) error {
+	var e FieldErrors
+	switch n := utf8.RuneCountInString(password); {
+	case n < 12:
+		e.Add(field, "Password must have at least 12 characters.")
+	case n > 200:
+		e.Add(field, "Password must have at most 200 characters.")
+	}
+	return e.Err()
+}
+
+func checkName(e *FieldErrors, field, name string) {
+	switch n := utf8.RuneCountInString(name); {
+	case strings.TrimSpace(name) == "":
+		e.Add(field, "Name is required.")
+	case n > 80:
+		e.Add(field, "Name must have at most 80 characters.")
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		e.Add(field, "Name must not contain control characters.")
+	}
+}
+
+func checkEmail(e *FieldErrors, field, email string) {
+	addr, err := mail.ParseAddress(email)
+	if err != nil || addr.Address != email || len(email) > 254 || !strings.Contains(email, "@") {
+		e.Add(field, "Enter a valid email address.")
+	}
+}
+
+func validUsername(s string) bool {
+	return len(s) >= 3 && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
+}

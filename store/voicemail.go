@@ -1,0 +1,25 @@
+package store
+
+import "time"
+
+// Message is one voicemail. Its sound is a WAV file named after its id.
+type Message struct {
+	ID        ID
+	AccountID ID
+	Version   int64
+	Mailbox   ID // usr_…
+	CallID    ID
+
+	CallerName   string
+	CallerNumber string
+
+	ReceivedAt time.Time
+	Duration   time.Duration
+	Read       bool
+
+	// Recording is true while the caller still speaks; such a message is not listed and does not count.
+	Recording bool
+}
+
+// MailboxCounts is what a message lamp shows (RFC 3842).
+type MailboxCounts struct{ New, Old int }
