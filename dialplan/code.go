@@ -1,0 +1,32 @@
+package dialplan
+
+import "pbx/store"
+
+// Code is a feature code: a number that asks the house for something.
+type Code struct {
+	Number string
+	Name   string // in words, for people
+	decide func(p *Plan, from Caller, rule store.Reason) Decision
+}
+
+// codes is the one table of feature codes.
+var codes = []Code{
+	{"*97", "own voicemail", (*Plan).ownMailbox},
+	{"*43", "echo test", func(_ *Plan, _ Caller, rule store.Reason) Decision { return Echo{Because: rule} }},
+}
+
+// Codes lists the feature codes.
+func Codes() []Code { return append([]Code(nil), codes...) }
+
+// ownMailbox decides for a caller who wants their own messages. A mailbox that is switched off
+// takes no new messages, but the old ones are still there to be heard.
+func (p *Plan) ownMailbox(from Caller, rule store.Reason) Decision {
+	u := p.users[from.User]
+	if u == nil {
+		return Reject{
+			Code: 403, Reason: "No mailbox", Outcome: store.OutcomeFailed,
+			Because: store.Reason{Rule: rule.Rule, Detail: rule.Detail + ", but this phone belongs to nobody"},
+		}
+	}
+	return Mailbox{Owner: u.ID, Name: u.Name, Because: store.Reason{Rule: rule.Rule, Detail: rule.Detail + " of " + u.Name}}
+}
