@@ -1,0 +1,126 @@
+package sip
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"pbx/store"
+)
+
+// Config is what a Server must know before it starts.
+type Config struct {
+	// UDP and TCP are the addresses to listen on. A wildcard address stands for
+	// every address of this host, port 0 for a free port.
+	UDP, TCP []netip.AddrPort
+	// Advertise is the host or IP that Contact and Via show to phones. Empty: the
+	// local address that the phone's packets reach.
+	Advertise string
+	// Realm is the digest realm; empty means "pbx".
+	Realm string
+	// UserAgent is sent in Server and User-Agent.
+	UserAgent string
+	// Network is where sockets come from; nil: the machine's.
+	Network Network
+	// Log receives what happens; nil discards it.
+	Log *slog.Logger
+}
+
+// Network opens sockets. The machine's and the in-memory one of siptest fit.
+type Network interface {
+	ListenPacket(ctx context.Context, addr netip.AddrPort) (net.PacketConn, error)
+	Listen(ctx context.Context, addr netip.AddrPort) (net.Listener, error)
+	Dial(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
+	// Addrs returns the addresses of this host.
+	Addrs() ([]netip.Addr, error)
+}
+
+// Directory is where the server looks up who may register. It must not wait.
+type Directory interface {
+	Line(username string) (store.Line, bool)
+}
+
+// Bindings keeps registrations across restarts.
+type Bindings interface {
+	LoadBindings(ctx context.Context) ([]store.Binding, error)
+	SaveBindings(ctx context.Context, put []store.Binding, drop []store.ID) error
+}
+
+// Mailboxes tells what a message lamp shows. It must not wait.
+type Mailboxes interface {
+	MailboxCounts(account, user store.ID) store.MailboxCounts
+}
+
+// Handler is what signalling asks of the house.
+type Handler interface {
+	// Incoming hands over a new, authenticated INVITE. It must return at once;
+	// sooner or later the leg must be answered, refused or hung up.
+	Incoming(l *Leg)
+}
+
+// Negotiator is the sound side of a leg. Its methods are called by the leg, one
+// at a time.
+type Negotiator interface {
+	// Offer makes our offer, for an INVITE, a re-INVITE, or the answer to an
+	// INVITE without a session description.
+	Offer() (sdp []byte, err error)
+	// Answer takes the peer's offer; an error means 488 and must change nothing.
+	Answer(offer []byte) (sdp []byte, err error)
+	// Accept takes the peer's answer to our offer. It may come more than once for
+	// one offer: early sound first, then the phone that really answered.
+	Accept(answer []byte) error
+}
+
+// Identity is a party as shown to the other side.
+type Identity struct{ Display, User string }
+
+// Outgoing is a call to be placed to one binding.
+type Outgoing struct {
+	To     store.Binding
+	From   Identity // the caller as the callee sees it
+	Called Identity
+	Sound  Negotiator
+	// MaxForwards is that of the incoming leg minus one; 0 means 70.
+	MaxForwards int
+	Call        store.ID // for logs
+}
+
+// Progress is one provisional answer of a callee.
+type Progress struct {
+	Code   int
+	Reason string
+	Sound  bool // it carried a session description, already given to Sound.Accept
+}
+
+// Cause is why a leg ended.
+type Cause struct {
+	Code      int // SIP status that ended or refused it; 0 for BYE
+	Reason    string
+	Remote    bool // the peer ended it
+	Elsewhere bool // somebody else answered: CANCEL says so, and phones log no missed call
+}
+
+// Refusal is an answer of 300 and above to a request of ours.
+type Refusal struct {
+	Code   int
+	Reason string
+}
+
+func (r *Refusal) Error() string { return fmt.Sprintf("refused: %d %s", r.Code, r.Reason) }
+
+// Listener is one bound socket.
+type Listener struct {
+	Transport string // "udp" or "tcp"
+	Addr      netip.AddrPort
+}
+
+// Stats counts what the server did since it started, and what it holds now.
+type Stats struct {
+	Received, Malformed, Throttled           uint64 // messages: all, unusable ones, those over a limit
+	Registers, Registered, Invites, AuthFail uint64
+	LegsTotal                                uint64
+	Legs, Bindings, LinesOnline              int
+	Subscriptions, Connections               int
+}
