@@ -34,4 +34,6 @@ type Activity struct {
 	Outcome   ActivityOutcome
 	// Detail is a small JSON object, secrets already replaced by "[redacted]". May be empty.
 	Detail []byte
+	// Count is how often the same thing happened within the minute; reads are counted so.
+	Count int
 }

@@ -12,6 +12,15 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrStale says that the record changed since the version that was named.
 	ErrStale = errors.New("changed meanwhile")
+
+	// ErrFull says that the disk is full: nothing was written, and reading goes on.
+	ErrFull = errors.New("the disk is full")
+	// ErrReadOnly says that the disk or the database refuses all writing.
+	ErrReadOnly = errors.New("the disk is read-only")
+	// ErrBusy says that writing takes too long; the caller should go on without it or try later.
+	ErrBusy = errors.New("the database is busy")
+	// ErrClosed says that the store is closed.
+	ErrClosed = errors.New("the store is closed")
 )
 
 // FieldError names the field that is wrong, in the spelling of the API, and what is wrong with it, in a whole sentence.

@@ -15,3 +15,7 @@ func (Secret) String() string { return masked }
 
 // GoString hides the secret from %#v.
 func (Secret) GoString() string { return masked }
+
+// MarshalJSON hides the secret from encoding/json: a record that is printed
+// whole cannot leak it. What must be sent is converted by hand.
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + masked + `"`), nil }
