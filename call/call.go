@@ -1,0 +1,233 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"pbx/dialplan"
+	"pbx/event"
+	"pbx/sip"
+	"pbx/store"
+)
+
+// A Step is one stretch of a call's life. What a step does not pass on is hung up.
+type Step interface {
+	// Run lives the step and returns the next one; nil ends the call.
+	Run(ctx context.Context, c *Call) Step
+	Parties() []*Party
+	String() string
+}
+
+// A Wish is something asked of a running call. A step that does not know it lets it pass.
+type Wish interface{ wish() }
+
+// left tells a call that one of its parties moved to another call.
+type left struct{ party *Party }
+
+func (left) wish() {}
+
+// maxWishes bounds what may be asked of a call before it looks.
+const maxWishes = 8
+
+// Call is a chain of steps and one call record. It keeps the plan it began with.
+type Call struct {
+	id      store.ID
+	account store.ID
+	engine  *Engine
+	plan    *dialplan.Plan
+	rows    *store.Snapshot
+	log     *slog.Logger
+
+	ctx    context.Context // ends when the call must
+	cancel context.CancelCauseFunc
+	wishes chan Wish
+	begun  chan struct{} // closed once the record is in the store
+
+	caller *Party // nil until a phone of an originated call is answered
+
+	mu     sync.Mutex // guards what the portal looks at meanwhile
+	record store.CallRecord
+	state  string
+	callee *Party // who answered
+}
+
+func (e *Engine) newCall(account store.ID, plan *dialplan.Plan, rows *store.Snapshot) *Call {
+	c := &Call{
+		id: store.NewID(store.PrefixCall), account: account, engine: e, plan: plan, rows: rows,
+		wishes: make(chan Wish, maxWishes), begun: make(chan struct{}),
+	}
+	c.log = e.Log.With("call", c.id)
+	c.ctx, c.cancel = context.WithCancelCause(e.root)
+	c.record = store.CallRecord{
+		ID: c.id, AccountID: account, StartedAt: time.Now(),
+		Direction: "internal", Outcome: store.OutcomeOngoing,
+	}
+	return c
+}
+
+// run lives the chain of steps. It alone writes the record, publishes news, logs steps and hangs up.
+func (c *Call) run(ctx context.Context, first Step) {
+	step := first
+	defer c.close()
+	defer func() {
+		if r := recover(); r != nil {
+			c.panicked(r)
+			c.hangUpDropped(step, nil)
+		}
+	}()
+	for step != nil {
+		c.enter(step)
+		next := step.Run(ctx, c)
+		c.refuseWishes()
+		c.hangUpDropped(step, next)
+		step = next
+	}
+}
+
+// panicked ends the call: a bug in one step costs one call, not the house.
+func (c *Call) panicked(what any) {
+	c.log.Error("panic in a call", "panic", what, "stack", string(debug.Stack()))
+	c.over("system", errInternal.Error())
+	c.cancel(errInternal)
+}
+
+// guarded is f for a goroutine of its own.
+func (c *Call) guarded(f func()) func() {
+	return func() {
+		defer func() {
+			if r := recover(); r != nil {
+				c.panicked(r)
+			}
+		}()
+		f()
+	}
+}
+
+// enter opens the step's segment of the record and tells the world.
+func (c *Call) enter(s Step) {
+	now := time.Now()
+	c.engine.board.settle(c, s.Parties())
+	c.mu.Lock()
+	c.closeSegment(now)
+	c.record.Segments = append(c.record.Segments, store.Segment{Step: s.String(), StartedAt: now})
+	c.state = s.String()
+	first := len(c.record.Segments) == 1
+	c.mu.Unlock()
+	c.log.Info("step entered", "step", s.String())
+	if first {
+		c.begin()
+		c.publish(event.CallStarted)
+	} else {
+		c.publish(event.CallChanged)
+	}
+}
+
+// begin inserts the record behind the call's back: only answering waits for it, and not long.
+func (c *Call) begin() {
+	r := c.copyRecord()
+	c.engine.calls.Go(func() {
+		defer close(c.begun)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), recordPatience)
+		defer cancel()
+		if err := c.engine.Store.StartCall(ctx, &r); err != nil {
+			c.log.Error("call record not begun", "err", err)
+		}
+	})
+}
+
+const (
+	recordPatience = 10 * time.Second       // for a record to be written at all
+	answerPatience = 250 * time.Millisecond // that a person may wait for the disk
+)
+
+// close completes the record and takes the call off the board.
+func (c *Call) close() {
+	now := time.Now()
+	c.mu.Lock()
+	c.closeSegment(now)
+	r := &c.record
+	r.EndedAt = now
+	if r.HangupBy == "" {
+		r.HangupBy, r.HangupCause = "system", "ended"
+	}
+	if r.Outcome == store.OutcomeOngoing {
+		r.Outcome = unanswered(r.HangupBy, context.Cause(c.ctx))
+	}
+	c.state = "ended"
+	c.mu.Unlock()
+
+	<-c.begun
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), recordPatience)
+	defer cancel()
+	saved := c.copyRecord()
+	if err := c.engine.Store.SaveCall(ctx, &saved); err != nil {
+		c.log.Error("call record not saved", "err", err)
+	}
+	c.engine.board.remove(c)
+	c.publish(event.CallEnded)
+	c.log.Info("call ended", "outcome", saved.Outcome, "by", saved.HangupBy, "cause", saved.HangupCause)
+	c.cancel(nil)
+}
+
+// unanswered names the end of a call that met neither an answer nor a refusal.
+func unanswered(by string, cause error) store.Outcome {
+	switch {
+	case errors.Is(cause, errStopping):
+		return store.OutcomeInterrupted
+	case by == "caller", errors.Is(cause, errEndedByRequest):
+		return store.OutcomeCancelled
+	}
+	return store.OutcomeFailed
+}
+
+// ask hands a wish to the call; false when the call has more wishes than it can hear.
+func (c *Call) ask(w Wish) bool {
+	select {
+	case c.wishes <- w:
+		return true
+	default:
+		return false
+	}
+}
+
+// refuseWishes drops what the step that ended did not hear.
+func (c *Call) refuseWishes() {
+	for {
+		select {
+		case w := <-c.wishes:
+			c.log.Info("wish refused", "wish", fmt.Sprintf("%T", w))
+		default:
+			return
+		}
+	}
+}
+
+// hangUpDropped hangs up whom the step does not pass on, unless they moved to another call.
+func (c *Call) hangUpDropped(step, next Step) {
+	var kept []*Party
+	if next != nil {
+		kept = next.Parties()
+	}
+	for _, p := range step.Parties() {
+		if !slices.Contains(kept, p) && c.engine.board.release(c, p) {
+			p.drop(c.causeOfEnd())
+		}
+	}
+}
+
+// causeOfEnd is what a phone is told that we hang up on; a phone in an established dialog gets a plain BYE.
+func (c *Call) causeOfEnd() sip.Cause {
+	switch {
+	case errors.Is(context.Cause(c.ctx), errStopping):
+		return sip.Cause{Code: 503, Reason: "Service Unavailable"}
+	case c.ctx.Err() != nil:
+		return sip.Cause{Code: 480, Reason: "Call Ended"}
+	}
+	return sip.Cause{Code: 480, Reason: "Temporarily Unavailable"}
+}

@@ -1,0 +1,85 @@
+package call
+
+import (
+	"fmt"
+	"time"
+
+	"pbx/media"
+	"pbx/sip"
+	"pbx/store"
+)
+
+// Party is one endpoint in a call: its leg, its sound, and who it is.
+type Party struct {
+	Leg   *sip.Leg
+	Sound *media.Session
+	Who   store.CallParty
+
+	answered bool // the way to this phone is open
+	rung     bool // it heard that somebody is being rung
+
+	lastKey keyPress
+}
+
+// keyPress is a key as it arrived.
+type keyPress struct {
+	key  rune
+	info bool // by SIP INFO rather than in the sound
+	at   time.Time
+}
+
+// incomingParty gives a leg that called us a sound.
+func (e *Engine) incomingParty(l *sip.Leg, who store.CallParty) (*Party, error) {
+	sound, err := e.Media.Open(l.Local())
+	if err != nil {
+		return nil, fmt.Errorf("open sound at %s: %w", l.Local(), err)
+	}
+	sound.Expect(l.Peer())
+	l.Attach(sound)
+	return &Party{Leg: l, Sound: sound, Who: who}, nil
+}
+
+// identify says who a user is, never what their phone claims.
+func identify(rows *store.Snapshot, user, device store.ID) store.CallParty {
+	who := store.CallParty{UserID: user, DeviceID: device}
+	if u := rows.User(user); u != nil {
+		who.Name, who.Extension = u.Name, u.Extension
+	}
+	return who
+}
+
+// shown is who p is to the phones it calls.
+func shown(who store.CallParty) sip.Identity {
+	id := sip.Identity{Display: who.Name, User: who.Extension}
+	if id.User == "" {
+		id.User = who.Number
+	}
+	if id.User == "" {
+		id.User = "anonymous"
+	}
+	return id
+}
+
+// Done is closed when the party is gone.
+func (p *Party) Done() <-chan struct{} { return p.Leg.Done() }
+
+// drop hangs up and lets the sound go.
+func (p *Party) drop(cause sip.Cause) {
+	p.Leg.HangUp(cause)
+	p.Sound.Close()
+}
+
+// echoWindow is how soon the second copy of a key follows the first, on phones that send each key both ways.
+const echoWindow = 300 * time.Millisecond
+
+// pressed merges the two ways that keys come by into one stream: it reports whether the key is a
+// new press, not the second copy of one that came the other way.
+func (p *Party) pressed(key rune, info bool) bool {
+	now, last := time.Now(), p.lastKey
+	if last.key == key && last.info != info && now.Sub(last.at) < echoWindow {
+		p.lastKey = keyPress{}
+		return false
+	}
+	p.lastKey = keyPress{key, info, now}
+	return true
+}

@@ -1,0 +1,278 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"pbx/dialplan"
+	"pbx/media"
+	"pbx/sip"
+	"pbx/store"
+)
+
+// ringing offers the call to groups of targets, one group after another.
+type ringing struct {
+	party *Party
+	dialplan.Ring
+}
+
+func (s ringing) Parties() []*Party { return []*Party{s.party} }
+func (s ringing) String() string    { return "ringing" }
+
+func (s ringing) Run(ctx context.Context, c *Call) Step {
+	// RFC 3261 §16.3: a request that may not hop once more is not sent on.
+	if s.party.Leg.MaxForwards() <= 1 && !s.party.answered {
+		return c.branch(s.party, dialplan.Reject{
+			Code: 483, Reason: "Too Many Hops", Outcome: store.OutcomeFailed,
+			Because: store.Reason{Rule: "Max-Forwards", Detail: "The call went through too many systems"},
+		})
+	}
+	c.note(s.names())
+	err := errUnreachable
+	for _, group := range s.Groups {
+		var callee *Party
+		callee, err = c.fork(ctx, s.party, group)
+		switch {
+		case err == nil:
+			return talking{s.party, callee}
+		case errors.Is(err, errHungUp):
+			return nil
+		}
+	}
+	switch {
+	case errors.Is(err, errBusy):
+		return c.branch(s.party, s.Busy)
+	case errors.Is(err, errDeclined):
+		return c.branch(s.party, s.Declined)
+	case errors.Is(err, errUnreachable):
+		return c.branch(s.party, s.Unreachable)
+	}
+	return c.branch(s.party, s.NoAnswer)
+}
+
+// names lists who is rung.
+func (s ringing) names() string {
+	var names []string
+	for _, g := range s.Groups {
+		for _, t := range g.Targets {
+			names = append(names, fmt.Sprintf("%s (%s)", t.Name, t.Extension))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// What may become of a fork but an answer.
+var (
+	errBusy        = errors.New("busy")
+	errDeclined    = errors.New("declined")
+	errNoAnswer    = errors.New("no answer")
+	errUnreachable = errors.New("unreachable")
+
+	errElsewhere = errors.New("answered elsewhere")
+)
+
+// fork rings every phone of a group. The first to answer is returned, the others are cancelled.
+func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Party, error) {
+	var phones []store.Binding
+	for _, t := range g.Targets {
+		phones = append(phones, c.engine.SIP.BindingsOfUser(t.User)...)
+	}
+	if len(phones) == 0 {
+		return nil, errUnreachable
+	}
+	f := &fork{call: c, caller: caller, early: len(phones) == 1, news: make(chan forkNews)}
+	forked, lose := context.WithCancelCause(ctx)
+	var attempts sync.WaitGroup
+	for _, b := range phones {
+		attempts.Go(c.guarded(func() { f.attempt(forked, b) }))
+	}
+	winner, err := f.watch(ctx, len(phones), g.Timeout)
+	if err == nil {
+		lose(errElsewhere)
+	} else {
+		lose(err)
+	}
+	attempts.Wait()
+	f.quiet()
+	return winner, err
+}
+
+// fork is one group being rung.
+type fork struct {
+	call   *Call
+	caller *Party
+	early  bool          // sound before the answer can only come from one phone
+	news   chan forkNews // unbuffered: who hands over an answer knows that it won
+
+	ringback func()        // stops what a caller hears who is already connected
+	sound    *media.Bridge // early media
+
+	rang, busy bool
+}
+
+// forkNews is what an attempt has to say.
+type forkNews struct {
+	party    *Party
+	progress sip.Progress // a provisional answer, unless one of these:
+	answered bool
+	ended    bool
+	cause    sip.Cause
+}
+
+// watch hears the attempts until one is answered or nothing more can come.
+func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Party, error) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for open > 0 {
+		select {
+		case n := <-f.news:
+			switch {
+			case n.answered:
+				return n.party, nil
+			case n.ended:
+				open--
+				// RFC 3261 §16.7 step 5: a 6xx speaks for all phones of the user.
+				if n.cause.Code >= 600 && n.cause.Code != 600 {
+					return nil, errDeclined
+				}
+				f.busy = f.busy || n.cause.Code == 486 || n.cause.Code == 600
+			case n.progress.Code >= 180:
+				f.rang = true
+				f.tell(ctx, n)
+			}
+		case <-f.callerDone():
+			return nil, f.call.gone(f.caller)
+		case <-ctx.Done():
+			return nil, f.call.stopped()
+		case <-timer.C:
+			return nil, f.missed(false)
+		}
+	}
+	return nil, f.missed(f.busy)
+}
+
+// callerDone is nil, thus never ready, while the caller's own phones are being rung.
+func (f *fork) callerDone() <-chan struct{} {
+	if f.caller == nil {
+		return nil
+	}
+	return f.caller.Done()
+}
+
+// missed names the end of a fork in which nobody answered.
+func (f *fork) missed(busy bool) error {
+	switch {
+	case busy:
+		return errBusy
+	case f.rang:
+		return errNoAnswer
+	}
+	return errUnreachable
+}
+
+// tell passes on to the caller that a phone rings, or the sound it sends before it is answered.
+func (f *fork) tell(ctx context.Context, n forkNews) {
+	p := f.caller
+	switch {
+	case p == nil:
+	case n.progress.Sound && f.early && f.sound == nil:
+		p.Sound.Prefer(n.party.Sound)
+		if !p.answered && p.Leg.Ring(true) != nil {
+			return
+		}
+		f.quiet()
+		f.sound = media.Join(p.Sound, n.party.Sound)
+	case p.answered && f.ringback == nil && f.sound == nil:
+		f.ringback = f.call.background(ctx, p, media.Ringback())
+	case !p.answered && !p.rung && f.sound == nil:
+		p.rung = p.Leg.Ring(false) == nil
+	}
+}
+
+// quiet ends what the caller heard while phones rang.
+func (f *fork) quiet() {
+	if f.ringback != nil {
+		f.ringback()
+		f.ringback = nil
+	}
+	if f.sound != nil {
+		f.sound.Close()
+		f.sound = nil
+	}
+}
+
+// attempt rings one phone until it is answered, refused, or the fork needs it no more.
+func (f *fork) attempt(ctx context.Context, to store.Binding) {
+	tell := func(n forkNews) bool {
+		select {
+		case f.news <- n:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	p, err := f.call.invite(ctx, f.caller, to)
+	if err != nil {
+		f.call.log.Warn("phone not rung", "device", to.DeviceID, "err", err)
+		tell(forkNews{ended: true, cause: sip.Cause{Code: 503, Reason: "not sent"}})
+		return
+	}
+	for {
+		select {
+		case progress := <-p.Leg.Progress():
+			tell(forkNews{party: p, progress: progress})
+		case <-p.Leg.Answered():
+			p.answered = true
+			p.Sound.Established()
+			if !tell(forkNews{party: p, answered: true}) {
+				p.drop(sip.Cause{Elsewhere: errors.Is(context.Cause(ctx), errElsewhere)})
+			}
+			return
+		case <-p.Done():
+			p.Sound.Close()
+			tell(forkNews{party: p, ended: true, cause: p.Leg.Cause()})
+			return
+		case <-ctx.Done():
+			p.drop(sip.Cause{Elsewhere: errors.Is(context.Cause(ctx), errElsewhere)})
+			return
+		}
+	}
+}
+
+// invite sends the call to one phone. Its sound speaks from the address that the phone registered
+// at, and offers first what the caller's phone understands.
+func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding) (*Party, error) {
+	local, err := netip.ParseAddrPort(to.Local)
+	if err != nil {
+		return nil, fmt.Errorf("invite %s: %w", to.ID, err)
+	}
+	sound, err := c.engine.Media.Open(local.Addr())
+	if err != nil {
+		return nil, fmt.Errorf("invite %s: open sound at %s: %w", to.ID, local.Addr(), err)
+	}
+	if source, err := netip.ParseAddrPort(to.Source); err == nil {
+		sound.Expect(source.Addr())
+	}
+	who := identify(c.rows, to.UserID, to.DeviceID)
+	o := sip.Outgoing{To: to, Called: shown(who), Sound: sound, Call: c.id}
+	if caller != nil {
+		sound.Prefer(caller.Sound)
+		o.From = shown(caller.Who)
+		if !caller.answered {
+			o.MaxForwards = caller.Leg.MaxForwards() - 1 // RFC 5393 §5: lowered through us, or loops never end
+		}
+	} else {
+		o.From = shown(c.copyRecord().Callee)
+	}
+	leg, err := c.engine.SIP.Invite(ctx, o)
+	if err != nil {
+		sound.Close()
+		return nil, fmt.Errorf("invite %s: %w", to.ID, err)
+	}
+	return &Party{Leg: leg, Sound: sound, Who: who}, nil
+}

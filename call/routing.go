@@ -1,0 +1,60 @@
+package call
+
+import (
+	"context"
+	"time"
+
+	"pbx/dialplan"
+	"pbx/store"
+)
+
+// routing asks the plan.
+type routing struct {
+	party  *Party
+	dialed string
+}
+
+func (s routing) Parties() []*Party { return []*Party{s.party} }
+func (s routing) String() string    { return "routing" }
+
+func (s routing) Run(_ context.Context, c *Call) Step {
+	d, reasons := c.plan.Route(dialplan.Query{
+		From:   dialplan.Caller{User: s.party.Who.UserID, Number: s.party.Who.Extension},
+		Dialed: s.dialed,
+		At:     time.Now(),
+	})
+	c.because(reasons...)
+	return c.follow(s.party, d)
+}
+
+// branch follows a decision that a run-time event led to, and remembers why.
+func (c *Call) branch(p *Party, d dialplan.Decision) Step {
+	c.because(dialplan.Because(d))
+	return c.follow(p, d)
+}
+
+// follow turns a decision into the step that lives it.
+func (c *Call) follow(p *Party, d dialplan.Decision) Step {
+	switch d := d.(type) {
+	case dialplan.Ring:
+		if len(d.Groups) > 0 && len(d.Groups[0].Targets) > 0 {
+			t := d.Groups[0].Targets[0]
+			c.meant(store.CallParty{UserID: t.User, Name: t.Name, Extension: t.Extension})
+		}
+		return ringing{p, d}
+	case dialplan.Voicemail:
+		c.outcome(d.Outcome)
+		c.meant(store.CallParty{UserID: d.Mailbox, Name: d.Name, Extension: d.Extension})
+		return recording{p, d}
+	case dialplan.Mailbox:
+		c.meant(store.CallParty{Number: "voicemail", Name: "Voicemail"})
+		return mailbox{p, d.Owner}
+	case dialplan.Echo:
+		c.meant(store.CallParty{Number: "echo", Name: "Echo test"})
+		return echoing{p}
+	case dialplan.Reject:
+		c.outcome(d.Outcome)
+		return rejecting{p, d}
+	}
+	return nil
+}

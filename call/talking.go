@@ -1,0 +1,66 @@
+package call
+
+import (
+	"context"
+
+	"pbx/media"
+	"pbx/store"
+)
+
+// talking joins two parties.
+type talking struct{ a, b *Party }
+
+func (s talking) Parties() []*Party { return []*Party{s.a, s.b} }
+func (s talking) String() string    { return "talking" }
+
+func (s talking) Run(ctx context.Context, c *Call) Step {
+	c.joined(s.b)
+	s.a.Sound.Prefer(s.b.Sound)
+	bridge := media.Join(s.a.Sound, s.b.Sound)
+	defer bridge.Close()
+	if err := c.answer(ctx, s.a, s.b); err != nil {
+		return nil
+	}
+	c.outcome(store.OutcomeAnswered)
+
+	var hold holdMusic
+	defer hold.stop()
+	for {
+		hold.follow(ctx, c, s.a, s.b)
+		select {
+		case <-s.a.Done():
+			_ = c.gone(s.a)
+			return nil
+		case <-s.b.Done():
+			_ = c.gone(s.b)
+			return nil
+		case <-ctx.Done():
+			_ = c.stopped()
+			return nil
+		case <-s.a.Sound.Silent():
+			_ = c.silent(s.a)
+			return nil
+		case <-s.b.Sound.Silent():
+			_ = c.silent(s.b)
+			return nil
+		case <-s.a.Sound.Changed():
+			c.changed()
+		case <-s.b.Sound.Changed():
+			c.changed()
+		case key := <-s.a.Leg.Digits():
+			s.pass(ctx, key, s.b)
+		case key := <-s.b.Leg.Digits():
+			s.pass(ctx, key, s.a)
+		case w := <-c.wishes:
+			if gone, ok := w.(left); ok {
+				c.over(c.role(gone.party), "moved to another call")
+				return nil
+			}
+		}
+	}
+}
+
+// pass sends on in the sound what one phone pressed by SIP INFO: keys in the sound pass through the bridge.
+func (s talking) pass(ctx context.Context, key rune, to *Party) {
+	_ = to.Sound.Press(ctx, string(key)) // who is gone hears no key
+}
