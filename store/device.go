@@ -3,6 +3,8 @@ package store
 import (
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // DeviceKind is what sort of phone a device is.
@@ -94,10 +96,21 @@ func (d *Device) Validate() error {
 	if len(d.Lines) > MaxLines {
 		e.Add("user_ids", "A device has at most 32 lines.")
 	}
-	if len(d.Vendor) > 40 || len(d.Model) > 40 {
-		e.Add("model", "Vendor and model must have at most 40 characters.")
+	if !plainText(d.Vendor, 40) || !plainText(d.Model, 40) {
+		e.Add("model", "Vendor and model must have at most 40 characters and no control characters.")
+	}
+	for _, l := range d.Lines {
+		if !plainText(l.Label, 80) {
+			e.Add("lines", "Label must have at most 80 characters and no control characters.")
+			break
+		}
 	}
 	return e.Err()
+}
+
+// plainText reports whether s may stand in a configuration file: short, valid and on one line.
+func plainText(s string, most int) bool {
+	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // NormalizeMAC reduces a MAC address in any usual spelling to 12 lower-case hex digits.

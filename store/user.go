@@ -152,3 +152,10 @@ func checkEmail(e *FieldErrors, field, email string) {
 func validUsername(s string) bool {
 	return len(s) >= 3 && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
 }
+
+// ValidateName checks a name that people give to something, as typed.
+func ValidateName(field, name string) error {
+	var e FieldErrors
+	checkName(&e, field, name)
+	return e.Err()
+}

@@ -1,0 +1,210 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"pbx/store"
+)
+
+// userColumns in the order of userRow and loadUsers.
+const userColumns = `id, account_id, version, name, email, username, role, extension, password_hash,
+	do_not_disturb, ring_timeout_ms, voicemail_enabled, pin_hash, created_at, updated_at`
+
+const upsertUser = `INSERT INTO users (` + userColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, email = excluded.email,
+	username = excluded.username, role = excluded.role, extension = excluded.extension,
+	password_hash = excluded.password_hash, do_not_disturb = excluded.do_not_disturb,
+	ring_timeout_ms = excluded.ring_timeout_ms, voicemail_enabled = excluded.voicemail_enabled,
+	pin_hash = excluded.pin_hash, updated_at = excluded.updated_at`
+
+func userRow(u *store.User) []any {
+	return []any{
+		u.ID, u.AccountID, u.Version, u.Name, u.Email, u.Username, u.Role, u.Extension, u.PasswordHash,
+		u.DoNotDisturb, u.RingTimeout.Milliseconds(), u.Voicemail.Enabled, u.Voicemail.PINHash, micros(u.CreatedAt), micros(u.UpdatedAt),
+	}
+}
+
+func loadUsers(ctx context.Context, q querier) (map[store.ID][]store.User, error) {
+	all := make(map[store.ID][]store.User)
+	err := each(ctx, q, func(scan scanner) error {
+		var u store.User
+		var ring, created, updated int64
+		err := scan(&u.ID, &u.AccountID, &u.Version, &u.Name, &u.Email, &u.Username, &u.Role, &u.Extension, &u.PasswordHash,
+			&u.DoNotDisturb, &ring, &u.Voicemail.Enabled, &u.Voicemail.PINHash, &created, &updated)
+		if err != nil {
+			return err
+		}
+		u.RingTimeout = time.Duration(ring) * time.Millisecond
+		u.CreatedAt, u.UpdatedAt = fromMicros(created), fromMicros(updated)
+		all[u.AccountID] = append(all[u.AccountID], u)
+		return nil
+	}, `SELECT `+userColumns+` FROM users`)
+	if err != nil {
+		return nil, fmt.Errorf("load users: %w", err)
+	}
+	return all, nil
+}
+
+func userFields(u *store.User) []field {
+	return []field{
+		{name: "name", value: u.Name},
+		{name: "email", value: u.Email},
+		{name: "username", value: u.Username},
+		{name: "role", value: u.Role},
+		{name: "extension", value: u.Extension},
+		{name: "password", value: u.PasswordHash, secret: true},
+		{name: "do_not_disturb", value: u.DoNotDisturb},
+		{name: "ring_timeout_s", value: u.RingTimeout.Seconds()},
+		{name: "voicemail.enabled", value: u.Voicemail.Enabled},
+		{name: "voicemail.pin", value: u.Voicemail.PINHash, secret: true},
+	}
+}
+
+// CreateUser adds a user to the account.
+func (tx *Tx) CreateUser(u *store.User) error {
+	if err := tx.need(); err != nil {
+		return err
+	}
+	u.ID, u.AccountID = store.NewID(store.PrefixUser), tx.id
+	u.Version, u.CreatedAt, u.UpdatedAt = 1, tx.at, tx.at
+	if err := tx.checkUser(u); err != nil {
+		return err
+	}
+	return tx.putUser(nil, u, "create")
+}
+
+// SaveUser changes a user. The last admin stays one.
+func (tx *Tx) SaveUser(u *store.User, ifVersion int64) error {
+	before, ok := tx.users[u.ID]
+	if !ok {
+		return store.ErrNotFound
+	}
+	if err := stale(ifVersion, before.Version); err != nil {
+		return err
+	}
+	u.AccountID, u.Version, u.CreatedAt, u.UpdatedAt = tx.id, before.Version+1, before.CreatedAt, tx.at
+	if err := tx.checkUser(u); err != nil {
+		return err
+	}
+	if before.Role == store.Admin && u.Role != store.Admin && tx.lastAdmin(u.ID) {
+		return store.ConflictError{Field: "role", Problem: "The last admin of an account cannot be demoted.", With: u.ID}
+	}
+	return tx.putUser(before, u, "update")
+}
+
+func (tx *Tx) putUser(before, u *store.User, verb string) error {
+	if err := tx.exec("save user", upsertUser, userRow(u)...); err != nil {
+		return err
+	}
+	var old []field
+	if before != nil {
+		old = userFields(before)
+	}
+	saved := *u
+	tx.users[u.ID], tx.changed = &saved, true
+	tx.changedObject("user", verb, u.ID, u.Version, []store.ID{u.ID}, difference(old, userFields(u)))
+	return nil
+}
+
+// DeleteUser removes a user with the lines, messages, sessions and keys. Call records and activity stay.
+func (tx *Tx) DeleteUser(id store.ID, ifVersion int64) error {
+	u, ok := tx.users[id]
+	if !ok {
+		return store.ErrNotFound
+	}
+	if err := stale(ifVersion, u.Version); err != nil {
+		return err
+	}
+	if u.Role == store.Admin && tx.lastAdmin(id) {
+		return store.ConflictError{Field: "role", Problem: "The last admin of an account cannot be deleted.", With: id}
+	}
+	for _, d := range tx.Devices() {
+		kept := withoutUser(d.Lines, id)
+		if len(kept) == len(d.Lines) {
+			continue
+		}
+		before := tx.devices[d.ID]
+		d.Lines, d.Version, d.UpdatedAt = kept, d.Version+1, tx.at
+		if err := tx.putDevice(before, &d, "update"); err != nil {
+			return err
+		}
+	}
+	if err := each(tx.ctx, tx.sql, func(scan scanner) error {
+		var message store.ID
+		err := scan(&message)
+		tx.files = append(tx.files, message)
+		return err
+	}, `SELECT id FROM messages WHERE mailbox = ? AND account_id = ?`, id, tx.id); err != nil {
+		return fmt.Errorf("delete messages: %w", err)
+	}
+	// Messages, sessions and keys go with the row: ON DELETE CASCADE.
+	if err := tx.exec("delete user", `DELETE FROM users WHERE id = ? AND account_id = ?`, id, tx.id); err != nil {
+		return err
+	}
+	delete(tx.users, id)
+	tx.changed = true
+	tx.mailboxes[mailbox{tx.id, id}] = store.MailboxCounts{}
+	tx.changedObject("user", "delete", id, u.Version, []store.ID{id}, difference(userFields(u), nil))
+	return nil
+}
+
+func withoutUser(lines []store.Line, user store.ID) []store.Line {
+	var kept []store.Line
+	for _, l := range lines {
+		if l.UserID != user {
+			kept = append(kept, l)
+		}
+	}
+	return kept
+}
+
+// lastAdmin reports whether the account has no admin but this one.
+func (tx *Tx) lastAdmin(id store.ID) bool {
+	for _, u := range tx.users {
+		if u.Role == store.Admin && u.ID != id {
+			return false
+		}
+	}
+	return true
+}
+
+// checkUser validates a user by itself and beside all others. Extensions are
+// unique within the account; logins in the whole store, because people sign in
+// with nothing but their login.
+func (tx *Tx) checkUser(u *store.User) error {
+	if err := u.Validate(tx.account.ExtensionLength); err != nil {
+		return err
+	}
+	email := strings.ToLower(u.Email)
+	for _, other := range tx.users {
+		switch {
+		case other.ID == u.ID:
+		case u.Extension != "" && other.Extension == u.Extension:
+			return store.ConflictError{Field: "extension", Problem: fmt.Sprintf("Extension %s is already used by %s.", u.Extension, other.Name), With: other.ID}
+		case email != "" && strings.ToLower(other.Email) == email:
+			return emailTaken(other.ID)
+		case u.Username != "" && other.Username == u.Username:
+			return usernameTaken(other.ID)
+		}
+	}
+	// A user of another account is not named.
+	logins := tx.db.world.Load().logins
+	if other, ok := logins[email]; ok && email != "" && other.AccountID != tx.id {
+		return emailTaken("")
+	}
+	if other, ok := logins[u.Username]; ok && u.Username != "" && other.AccountID != tx.id {
+		return usernameTaken("")
+	}
+	return nil
+}
+
+func emailTaken(with store.ID) error {
+	return store.ConflictError{Field: "email", Problem: "A user with this email already exists.", With: with}
+}
+
+func usernameTaken(with store.ID) error {
+	return store.ConflictError{Field: "username", Problem: "A user with this username already exists.", With: with}
+}
