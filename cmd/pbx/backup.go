@@ -31,7 +31,7 @@ func backup(ctx context.Context, cfg *config, file string, w io.Writer) (err err
 	}
 	defer os.RemoveAll(tmp)
 	dbCopy := filepath.Join(tmp, "pbx.db")
-	if err := sqlite.BackupDir(ctx, cfg.data, dbCopy); err != nil {
+	if err := sqlite.Copy(ctx, cfg.data, dbCopy); err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
 	part := filepath.Join(tmp, "backup")

@@ -36,17 +36,17 @@ func parseConfig(command string, args, environ []string, stderr io.Writer) (*con
 	fs := flag.NewFlagSet("pbx "+command, flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	var http, https, sipUDP, sipTCP, sipTLS, rtp, level string
-	data := "./pbx-data"
-	if command == "demo" {
-		data = ""
+	data, sipDefault, rtpDefault := "./pbx-data", "0.0.0.0:5060", "20000-29999"
+	if command == "demo" { // beside a real system: free ports, and a directory that goes away
+		data, sipDefault, rtpDefault = "", "127.0.0.1:0", "0"
 	}
 	fs.StringVar(&c.data, "data", data, "`directory` of the database, voicemail and keys")
 	fs.StringVar(&http, "http", "0.0.0.0:8080", "portal, API and provisioning, `addresses` separated by commas")
 	fs.StringVar(&https, "https", "", "the same over TLS; the certificate is tls/cert.pem and tls/key.pem in the data directory, made there when absent")
-	fs.StringVar(&sipUDP, "sip-udp", "0.0.0.0:5060", "SIP over UDP, `addresses`")
-	fs.StringVar(&sipTCP, "sip-tcp", "0.0.0.0:5060", "SIP over TCP, `addresses`")
+	fs.StringVar(&sipUDP, "sip-udp", sipDefault, "SIP over UDP, `addresses`")
+	fs.StringVar(&sipTCP, "sip-tcp", sipDefault, "SIP over TCP, `addresses`")
 	fs.StringVar(&sipTLS, "sip-tls", "", "SIP over TLS, `addresses`: not available in this version")
-	fs.StringVar(&rtp, "rtp-ports", "20000-29999", "UDP port `range` for sound, 0 for any free port")
+	fs.StringVar(&rtp, "rtp-ports", rtpDefault, "UDP port `range` for sound, 0 for any free port")
 	fs.StringVar(&c.advertise, "advertise", "", "`address` to tell phones when it differs from the one they reach")
 	fs.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.logFormat, "log-format", "text", "text or json")

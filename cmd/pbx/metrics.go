@@ -1,0 +1,43 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics renders what the rooms count, in the format of Prometheus.
+func (h *house) metrics() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge := func(name, help string, f func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "pbx", Name: name, Help: help}, f))
+	}
+	counter := func(name, help string, f func() float64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "pbx", Name: name, Help: help}, f))
+	}
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "pbx", Name: "build_info", Help: "1, with the version as label.", ConstLabels: prometheus.Labels{"version": buildVersion()},
+	}, func() float64 { return 1 }))
+
+	gauge("calls", "Calls that are up now.", func() float64 { return float64(h.calls.Count()) })
+	gauge("legs", "SIP dialogs that are up now.", func() float64 { return float64(h.sip.Stats().Legs) })
+	gauge("bindings", "Registered contacts.", func() float64 { return float64(h.sip.Stats().Bindings) })
+	gauge("lines_online", "Lines with at least one registered contact.", func() float64 { return float64(h.sip.Stats().LinesOnline) })
+	gauge("subscriptions", "SIP subscriptions.", func() float64 { return float64(h.sip.Stats().Subscriptions) })
+	gauge("sip_connections", "SIP connections over TCP.", func() float64 { return float64(h.sip.Stats().Connections) })
+	gauge("rtp_sessions", "RTP sessions that are open.", func() float64 { return float64(h.media.Stats().Sessions) })
+
+	counter("sip_messages_received_total", "SIP messages received.", func() float64 { return float64(h.sip.Stats().Received) })
+	counter("sip_messages_malformed_total", "SIP messages that could not be used.", func() float64 { return float64(h.sip.Stats().Malformed) })
+	counter("sip_messages_throttled_total", "SIP messages dropped for being over a limit.", func() float64 { return float64(h.sip.Stats().Throttled) })
+	counter("sip_registers_total", "REGISTER requests.", func() float64 { return float64(h.sip.Stats().Registers) })
+	counter("sip_auth_failures_total", "Requests with wrong credentials.", func() float64 { return float64(h.sip.Stats().AuthFail) })
+	counter("sip_invites_total", "INVITE requests that opened a call.", func() float64 { return float64(h.sip.Stats().Invites) })
+	counter("rtp_packets_received_total", "RTP packets received.", func() float64 { return float64(h.media.Stats().Received) })
+	counter("rtp_packets_sent_total", "RTP packets sent.", func() float64 { return float64(h.media.Stats().Sent) })
+	counter("rtp_packets_dropped_total", "RTP packets dropped as stray or malformed.", func() float64 { return float64(h.media.Stats().Dropped) })
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
