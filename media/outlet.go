@@ -1,0 +1,225 @@
+package media
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// outlet sends one RTP stream. Whoever feeds it, a player, a bridge or a finger on a
+// key, the peer sees one SSRC with unbroken sequence numbers and a steady clock:
+// RFC 3550 §5.1.
+type outlet struct {
+	mu      sync.Mutex
+	conn    conn
+	terms   *terms
+	dest    netip.AddrPort
+	players []*player // the last one speaks; while there is any, bridges are silent
+
+	ssrc  uint32
+	seq   uint16 // the next one
+	ts    uint32 // where the sound sent so far ends
+	start time.Time
+	first uint32 // the timestamp of start
+	owner any    // who sent last
+
+	packets, octets uint64
+	failed          uint64
+	buf             [packetSize]byte
+}
+
+func newOutlet(c conn) *outlet {
+	// RFC 3550 §5.1: all three are random.
+	first := rand.Uint32()
+	return &outlet{conn: c, ssrc: rand.Uint32(), seq: uint16(rand.Uint32()), ts: first, first: first, start: time.Now()}
+}
+
+// renew puts new terms into force.
+func (o *outlet) renew(t *terms, moved bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.terms = t
+	if moved {
+		o.dest = t.remote
+	}
+}
+
+// aim makes to the place to send to.
+func (o *outlet) aim(to netip.AddrPort) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dest = to
+}
+
+func (o *outlet) target() netip.AddrPort {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.dest
+}
+
+// enter makes p the one who is heard until leave.
+func (o *outlet) enter(p *player) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.players = append(o.players, p)
+}
+
+func (o *outlet) leave(p *player) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i, q := range o.players {
+		if q == p {
+			o.players = append(o.players[:i], o.players[i+1:]...)
+			return
+		}
+	}
+}
+
+// begin starts a stretch of sound: its timestamp is that of the clock, but never before
+// the end of what was sent.
+func (o *outlet) begin(owner any, now time.Time) {
+	o.owner = owner
+	clock := o.first + uint32(samplesIn(now.Sub(o.start)))
+	if int32(clock-o.ts) > 0 {
+		o.ts = clock
+	}
+}
+
+// ready reports whether anything may be sent at all. RFC 3264 §8.4: nothing goes to a
+// peer that put us on hold.
+func (o *outlet) ready() bool { return o.terms != nil && o.terms.sends() && o.dest.IsValid() }
+
+// speak sends samples for p, unless another player speaks.
+func (o *outlet) speak(p *player, samples []int16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.ready() || o.players[len(o.players)-1] != p {
+		return
+	}
+	// RFC 3551 §4.1: the marker shows where a talk spurt begins.
+	marker := o.owner != p
+	if marker {
+		o.begin(p, time.Now())
+	}
+	n := o.terms.audio.encode(o.buf[headerSize:], samples)
+	h := header{marker: marker, number: o.terms.number, seq: o.seq, ts: o.ts, ssrc: o.ssrc}
+	o.seq++
+	o.ts += uint32(n)
+	o.send(&h, o.buf[:headerSize+n])
+}
+
+// send writes h over the first octets of b and sends b.
+func (o *outlet) send(h *header, b []byte) {
+	h.write(b)
+	if _, err := o.conn.WriteToUDPAddrPort(b, o.dest); err != nil {
+		o.failed++ // no route, a full queue: sound is not sent twice
+		return
+	}
+	o.packets++
+	o.octets += uint64(len(b) - headerSize)
+}
+
+// link carries what one session hears to the other. Its fields belong to the read loop
+// of the first and are used under the lock of the second's outlet.
+type link struct {
+	to     *Session
+	stream uint32
+	seqOff uint16 // from the first's numbers to ours
+	tsOff  uint32
+	base   uint16 // the first's number at the beginning of this stretch
+
+	packing bool   // packets are cut anew, for the second wants another length
+	pending []byte // sound not yet sent
+	due     uint32 // timestamp of the first of pending, or of what comes next
+}
+
+// relay sends p on. It allocates nothing.
+func (o *outlet) relay(l *link, p *packet) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.players) > 0 || !o.ready() {
+		return
+	}
+	packing := l.packing
+	if p.kind.audio() {
+		packing = o.otherLength(p.end - p.start)
+	}
+	marker := p.marker
+	if o.owner != l || l.stream != p.stream || l.packing != packing {
+		o.begin(l, p.at)
+		marker = true
+		l.stream, l.base, l.packing = p.stream, p.seq, packing
+		l.seqOff, l.tsOff = o.seq-p.seq, o.ts-p.ts
+		l.pending, l.due = l.pending[:0], p.ts
+	}
+	if int16(p.seq-l.base) < 0 {
+		return // older than this stretch
+	}
+	h := header{marker: marker, seq: p.seq + l.seqOff, ts: p.ts + l.tsOff, ssrc: o.ssrc}
+	switch {
+	case p.kind.audio():
+		convert(p.payload(), p.kind, o.terms.audio)
+		h.number = o.terms.number
+		if packing {
+			o.repack(l, p, marker)
+			return
+		}
+		o.advance(h.ts + uint32(p.end-p.start))
+	case p.kind == kindEvent && o.terms.events:
+		h.number = o.terms.event
+		if packing {
+			h.seq = o.seq
+		}
+		o.advance(h.ts)
+	default:
+		// Not for this peer. What follows closes up, so that it looks like no loss.
+		if !packing && int16(h.seq-o.seq) >= 0 {
+			l.seqOff--
+		}
+		return
+	}
+	if int16(h.seq+1-o.seq) > 0 {
+		o.seq = h.seq + 1
+	}
+	o.send(&h, p.buf[p.start-headerSize:p.end])
+}
+
+// otherLength reports whether packets of n samples are not what the peer asked for.
+func (o *outlet) otherLength(n int) bool { return n != o.terms.ptime*clockRate/1000 }
+
+func (o *outlet) advance(ts uint32) {
+	if int32(ts-o.ts) > 0 {
+		o.ts = ts
+	}
+}
+
+// repack cuts the sound into packets of the length that the peer asked for.
+func (o *outlet) repack(l *link, p *packet, marker bool) {
+	want := o.terms.ptime * clockRate / 1000
+	next := l.due + uint32(len(l.pending))
+	if int32(p.ts-next) < 0 {
+		return // too late: its place is sent already
+	}
+	if p.ts != next {
+		if len(l.pending) > 0 {
+			o.sendPiece(l, len(l.pending), false)
+		}
+		l.pending, l.due = l.pending[:0], p.ts
+	}
+	l.pending = append(l.pending, p.payload()...)
+	for len(l.pending) >= want {
+		o.sendPiece(l, want, marker)
+		marker = false
+	}
+}
+
+func (o *outlet) sendPiece(l *link, n int, marker bool) {
+	copy(o.buf[headerSize:], l.pending[:n])
+	h := header{marker: marker, number: o.terms.number, seq: o.seq, ts: l.due + l.tsOff, ssrc: o.ssrc}
+	o.seq++
+	o.advance(h.ts + uint32(n))
+	o.send(&h, o.buf[:headerSize+n])
+	l.due += uint32(n)
+	l.pending = l.pending[:copy(l.pending, l.pending[n:])]
+}

@@ -1,0 +1,215 @@
+package media
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+)
+
+// reportTime is the mean time between two reports: RFC 3550 §6.2 asks for at least 5 s.
+const reportTime = 5 * time.Second
+
+// reporter is the RTCP side of a session.
+type reporter struct {
+	s     *Session
+	cname string
+
+	mu       sync.Mutex
+	next     time.Time
+	sent     uint64         // packets that the last report counted
+	learnt   netip.AddrPort // where the peer's reports come from
+	lastSR   uint32         // the middle of the peer's NTP time: RFC 3550 §6.4.1
+	lastSRAt time.Time
+	seen     rtcp.ReceptionReport // the peer's last report on us
+	round    time.Duration
+}
+
+func (r *reporter) init(s *Session) {
+	r.s = s
+	// RFC 7022 §4.2: a random name for each session tells nothing about this host.
+	r.cname = strconv.FormatUint(rand.Uint64(), 36)
+	r.next = time.Now().Add(jittered(reportTime / 2))
+}
+
+// jittered spreads d between half and one and a half: RFC 3550 §6.3.1.
+func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// forget drops what was learnt about the peer's address.
+func (r *reporter) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.learnt = netip.AddrPort{}
+}
+
+// sweep sends a report when it is time.
+func (r *reporter) sweep(now time.Time) {
+	r.mu.Lock()
+	due := !now.Before(r.next)
+	if due {
+		r.next = now.Add(jittered(reportTime))
+	}
+	r.mu.Unlock()
+	if due {
+		r.send(now)
+	}
+}
+
+// bye tells the peer that nothing more will come: RFC 3550 §6.3.7.
+func (r *reporter) bye() {
+	r.s.out.mu.Lock()
+	sent, ssrc := r.s.out.packets, r.s.out.ssrc
+	r.s.out.mu.Unlock()
+	if sent > 0 {
+		r.send(time.Now(), &rtcp.Goodbye{Sources: []uint32{ssrc}})
+	}
+}
+
+func (r *reporter) send(now time.Time, more ...rtcp.Packet) {
+	to := r.target()
+	if !to.IsValid() {
+		return
+	}
+	first, ssrc := r.report(now)
+	b, err := rtcp.Marshal(append([]rtcp.Packet{first, rtcp.NewCNAMESourceDescription(ssrc, r.cname)}, more...))
+	if err != nil {
+		r.s.log.Debug("report not made", "error", err)
+		return
+	}
+	if _, err := r.s.rtcp.WriteToUDPAddrPort(b, to); err != nil {
+		r.s.log.Debug("report not sent", "error", err)
+	}
+}
+
+// target is where the peer wants reports: where its own come from, else what its SDP says,
+// else the port above its RTP.
+func (r *reporter) target() netip.AddrPort {
+	t := r.s.terms.Load()
+	dest := r.s.out.target()
+	if t == nil || !dest.IsValid() {
+		return netip.AddrPort{}
+	}
+	r.mu.Lock()
+	learnt := r.learnt
+	r.mu.Unlock()
+	switch {
+	case learnt.IsValid():
+		return learnt
+	case dest == t.remote:
+		return t.rtcp
+	case dest.Port() == 0xffff:
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(dest.Addr(), dest.Port()+1)
+}
+
+// report is a sender report when anything was sent since the last one, else a receiver
+// report: RFC 3550 §6.4.
+func (r *reporter) report(now time.Time) (rtcp.Packet, uint32) {
+	var reports []rtcp.ReceptionReport
+	in, ok := r.s.in.report()
+	o := r.s.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ok {
+		rr := rtcp.ReceptionReport{
+			SSRC: in.ssrc, FractionLost: in.fraction, TotalLost: in.lost,
+			LastSequenceNumber: in.highest, Jitter: in.jitter,
+		}
+		if !r.lastSRAt.IsZero() {
+			rr.LastSenderReport = r.lastSR
+			rr.Delay = uint32(now.Sub(r.lastSRAt) * (1 << 16) / time.Second)
+		}
+		reports = append(reports, rr)
+	}
+	if o.packets == r.sent {
+		return &rtcp.ReceiverReport{SSRC: o.ssrc, Reports: reports}, o.ssrc
+	}
+	r.sent = o.packets
+	return &rtcp.SenderReport{
+		SSRC: o.ssrc, NTPTime: ntp(now), RTPTime: o.first + uint32(samplesIn(now.Sub(o.start))),
+		PacketCount: uint32(o.packets), OctetCount: uint32(o.octets), Reports: reports,
+	}, o.ssrc
+}
+
+// ntp is t as seconds since 1900 in 32.32 bits.
+func ntp(t time.Time) uint64 {
+	const since1900 = 2208988800
+	return uint64(t.Unix()+since1900)<<32 | uint64(t.Nanosecond())<<32/uint64(time.Second)
+}
+
+// readRTCP is the read loop of the second socket.
+func (s *Session) readRTCP() {
+	buf := make([]byte, packetSize)
+	failed := 0
+	for {
+		n, from, err := s.rtcp.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			if failed++; s.isDone() || errors.Is(err, net.ErrClosed) || failed > readErrors {
+				return
+			}
+			continue
+		}
+		failed = 0
+		s.reach.take(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
+	}
+}
+
+// take reads a compound packet. Only the host that we send to is listened to.
+func (r *reporter) take(b []byte, from netip.AddrPort, now time.Time) {
+	if from.Addr() != r.s.out.target().Addr() {
+		return
+	}
+	packets, err := rtcp.Unmarshal(b)
+	if err != nil {
+		return
+	}
+	r.s.out.mu.Lock()
+	ours := r.s.out.ssrc
+	r.s.out.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.learnt = from
+	for _, p := range packets {
+		switch p := p.(type) {
+		case *rtcp.SenderReport:
+			r.lastSR, r.lastSRAt = uint32(p.NTPTime>>16), now
+			r.note(p.Reports, ours, now)
+		case *rtcp.ReceiverReport:
+			r.note(p.Reports, ours, now)
+		}
+	}
+}
+
+// note keeps what the peer says about our stream.
+func (r *reporter) note(reports []rtcp.ReceptionReport, ours uint32, now time.Time) {
+	for _, rr := range reports {
+		if rr.SSRC != ours {
+			continue
+		}
+		r.seen = rr
+		if rr.LastSenderReport != 0 {
+			// RFC 3550 §6.4.1: in units of 1/65536 s, modulo 2^32.
+			d := uint32(ntp(now)>>16) - rr.LastSenderReport - rr.Delay
+			if int32(d) >= 0 {
+				r.round = time.Duration(d) * time.Second >> 16
+			}
+		}
+	}
+}
+
+func (r *reporter) fill(st *SessionStats) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st.RoundTrip = r.round
+	st.RemoteLost = uint64(r.seen.TotalLost)
+	st.RemoteJitter = timeOf(int64(r.seen.Jitter))
+	st.RemoteLossNow = float64(r.seen.FractionLost) / 256
+}
