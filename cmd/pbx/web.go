@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -176,8 +177,15 @@ func (h *house) onlyLoopback(next http.Handler) http.Handler {
 	})
 }
 
-// httpBase is the address by which this client reached us, for links that phones store.
+// httpBase is the address by which this client reached us, for links that phones store. Without a request, for a
+// preview, it is the first of our addresses.
 func (h *house) httpBase(r *http.Request) string {
+	if r == nil {
+		if urls := h.web.urls(); len(urls) > 0 {
+			return strings.TrimSuffix(urls[0], "/")
+		}
+		return ""
+	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
