@@ -34,8 +34,8 @@ type Store interface {
 
 	Messages(ctx context.Context, account store.ID, mailbox []store.ID, page store.Page) ([]store.Message, string, error)
 	MailboxCounts(account, user store.ID) store.MailboxCounts
-	MarkRead(ctx context.Context, account, id store.ID, read bool) error
-	RemoveMessage(ctx context.Context, account, id store.ID) error
+	MarkRead(ctx context.Context, who store.Actor, account, id store.ID, read bool) error
+	RemoveMessage(ctx context.Context, who store.Actor, account, id store.ID) error
 }
 
 // Config is what an Engine is built from.

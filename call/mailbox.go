@@ -160,7 +160,7 @@ func (s mailbox) hear(ctx context.Context, c *Call, number int, m *store.Message
 			_, err := c.play(ctx, s.party, "", c.engine.Library.Prompt("message-kept"))
 			return false, err
 		case '3':
-			if err := c.engine.Store.RemoveMessage(ctx, c.account, m.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+			if err := c.engine.Store.RemoveMessage(ctx, s.party.actor(), c.account, m.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
 				return false, fmt.Errorf("delete message: %w", err)
 			}
 			_, err := c.play(ctx, s.party, "", c.engine.Library.Prompt("message-deleted"))
@@ -205,7 +205,7 @@ func (s mailbox) keep(ctx context.Context, c *Call, m *store.Message) error {
 	if m.Read {
 		return nil
 	}
-	if err := c.engine.Store.MarkRead(ctx, c.account, m.ID, true); err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err := c.engine.Store.MarkRead(ctx, s.party.actor(), c.account, m.ID, true); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("keep message: %w", err)
 	}
 	m.Read = true

@@ -60,6 +60,11 @@ func shown(who store.CallParty) sip.Identity {
 	return id
 }
 
+// actor is the party in the log of who did what.
+func (p *Party) actor() store.Actor {
+	return store.Actor{Kind: "device", ID: p.Who.DeviceID, Name: p.Who.Name, IP: p.Leg.Peer().String()}
+}
+
 // Done is closed when the party is gone.
 func (p *Party) Done() <-chan struct{} { return p.Leg.Done() }
 

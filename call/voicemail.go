@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"pbx/dialplan"
@@ -123,9 +122,6 @@ func (s recording) settle(c *Call, id store.ID, rec media.Recorded) (kept bool, 
 	if rec.Voice < minMessage {
 		c.note("nothing was said")
 		if err := c.engine.Store.DropMessage(ctx, id); err != nil {
-			return false, fmt.Errorf("drop message: %w", err)
-		}
-		if err := os.Remove(c.engine.Store.MessagePath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return false, fmt.Errorf("drop message: %w", err)
 		}
 		return false, nil
