@@ -54,15 +54,18 @@ func (a *Account) Validate() error {
 	if s := a.ParkingTimeout / time.Second; s < 10 || s > 3600 {
 		e.Add("parking_timeout_s", "Parking timeout must be 10 to 3600 seconds.")
 	}
-	for field, n := range map[string]int{"inbound_fax_limit": a.InboundFaxLimit, "outbound_fax_limit": a.OutboundFaxLimit} {
-		if n < 0 || n > 10_000 {
-			e.Add(field, "Fax limit must be 0 to 10000 per hour.")
-		}
-	}
+	checkFaxLimit(&e, "inbound_fax_limit", a.InboundFaxLimit)
+	checkFaxLimit(&e, "outbound_fax_limit", a.OutboundFaxLimit)
 	if utf8.RuneCountInString(a.BillingAddress) > 500 {
 		e.Add("billing_address", "Billing address must have at most 500 characters.")
 	}
 	return e.Err()
+}
+
+func checkFaxLimit(e *FieldErrors, field string, n int) {
+	if n < 0 || n > 10_000 {
+		e.Add(field, "Fax limit must be 0 to 10000 per hour.")
+	}
 }
 
 // checkExtension reports an extension that has not exactly length digits.

@@ -13,10 +13,7 @@ import (
 // Backup writes a consistent copy of the database to path while calls go on.
 // The copy holds secrets only encrypted: without secret.key nobody can use them.
 func (db *DB) Backup(ctx context.Context, path string) error {
-	if err := vacuumInto(ctx, db.read, path); err != nil {
-		return fmt.Errorf("back up database: %w", failure(err))
-	}
-	return nil
+	return Copy(ctx, db.dir, path)
 }
 
 // Copy writes a consistent copy of the database in dir to path, also while another process uses it.
@@ -25,7 +22,7 @@ func Copy(ctx context.Context, dir, path string) error {
 	if _, err := os.Stat(source); err != nil {
 		return fmt.Errorf("back up database: %w", err)
 	}
-	pool, err := connect(source, 1, "&_pragma=query_only(1)")
+	pool, err := connect(source, 1, "") // not query_only: that forbids writing the copy too
 	if err != nil {
 		return fmt.Errorf("back up database: %w", err)
 	}

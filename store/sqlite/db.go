@@ -28,7 +28,9 @@ const (
 	backupDir    = "backups"
 )
 
-// patience is how long a write may wait for the disk or for another process that holds the database.
+// patience is how long a write may take before the caller gets an error.
+// Half of it may pass until it is our turn, half of it while another process
+// holds the database.
 const patience = 5 * time.Second
 
 // readers is the size of the pool of read connections.
@@ -114,7 +116,7 @@ func open(ctx context.Context, o Options) (_ *DB, err error) {
 			return nil, err
 		}
 	}
-	if err := migrate(ctx, db.write, db.dir, db.log); err != nil {
+	if err := migrate(ctx, db.write, migrations(), db.dir, db.log); err != nil {
 		return nil, err
 	}
 	if db.vault, err = openVault(ctx, db.write, filepath.Join(o.Dir, keyFile)); err != nil {
@@ -164,7 +166,7 @@ func (db *DB) release() error {
 // connect opens a pool. The pragmas are part of the name, so each connection has them; busy_timeout first, because the others may already have to wait.
 func connect(path string, size int, more string) (*sql.DB, error) {
 	name := "file:" + (&url.URL{Path: path}).EscapedPath() +
-		fmt.Sprintf("?_pragma=busy_timeout(%d)", patience.Milliseconds()) +
+		fmt.Sprintf("?_pragma=busy_timeout(%d)", (patience/2).Milliseconds()) +
 		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
 		"&_txlock=immediate" + more
 	pool, err := sql.Open("sqlite", name)
@@ -194,10 +196,15 @@ func missingOrEmpty(path string) (bool, error) {
 
 // acquire waits for the turn to write. The caller must call db.yield.
 func (db *DB) acquire(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, patience/2)
+	defer cancel()
 	select {
 	case db.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-wait.Done():
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return store.ErrBusy
 	}
 	if db.queue.closed() {
 		db.yield()

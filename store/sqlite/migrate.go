@@ -16,7 +16,16 @@ import (
 )
 
 //go:embed migrations/*.sql
-var migrations embed.FS
+var embedded embed.FS
+
+// migrations are the numbered steps of the schema; one that was released is never edited.
+func migrations() fs.FS {
+	steps, err := fs.Sub(embedded, "migrations")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	return steps
+}
 
 // ErrNewerSchema says that a later version of the program has written this database.
 var ErrNewerSchema = errors.New("the database was written by a newer version of this program")
@@ -24,11 +33,7 @@ var ErrNewerSchema = errors.New("the database was written by a newer version of 
 // migrate brings the schema up to date: each step in its own transaction, a
 // backup first when there is something to lose, and not a byte written to a
 // database of a newer program.
-func migrate(ctx context.Context, pool *sql.DB, dir string, log *slog.Logger) error {
-	steps, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
+func migrate(ctx context.Context, pool *sql.DB, steps fs.FS, dir string, log *slog.Logger) error {
 	p, err := goose.NewProvider(goose.DialectSQLite3, pool, steps,
 		goose.WithDisableGlobalRegistry(true), goose.WithSlog(slog.New(slog.DiscardHandler)))
 	if err != nil {
