@@ -1,0 +1,64 @@
+package admin
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"pbx/admin/contract"
+	"pbx/store"
+)
+
+func (s *Server) listAccounts(ctx context.Context, q *request) (reply, error) {
+	a, err := s.DB.Account(ctx, q.who.account)
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(contract.AccountList{Items: []contract.Account{accountView(&a, q.who.user.Role)}})
+}
+
+func (s *Server) getAccount(ctx context.Context, q *request) (reply, error) {
+	a, err := s.DB.Account(ctx, q.who.account)
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(accountView(&a, q.who.user.Role))
+}
+
+func (s *Server) updateAccount(ctx context.Context, q *request) (reply, error) {
+	version, err := q.ifVersion()
+	if err != nil {
+		return reply{}, err
+	}
+	var a store.Account
+	err = s.DB.Update(ctx, q.who.actor, q.who.account, func(tx Changes) error {
+		a = tx.Account()
+		if err := applyAccount(&a, q.body); err != nil {
+			return err
+		}
+		return tx.SaveAccount(&a, version)
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	q.logged = true
+	return ok(accountView(&a, q.who.user.Role))
+}
+
+func applyAccount(a *store.Account, patch []byte) error {
+	parking := int(a.ParkingTimeout / time.Second)
+	in, err := patched(contract.AccountPatch{
+		Name: &a.Name, Email: optional(a.Email), Timezone: &a.Timezone, Country: &a.Country, BillingAddress: optional(a.BillingAddress),
+		ExtensionLength: &a.ExtensionLength, TranscriptionEnabled: &a.TranscriptionEnabled, RecordingEnabled: &a.RecordingEnabled,
+		ParkingTimeoutS: &parking, InboundFaxLimit: &a.InboundFaxLimit, OutboundFaxLimit: &a.OutboundFaxLimit,
+	}, patch)
+	if err != nil {
+		return err
+	}
+	a.Name, a.Email, a.Timezone, a.Country = value(in.Name), value(in.Email), value(in.Timezone), strings.ToUpper(value(in.Country))
+	a.BillingAddress, a.ExtensionLength = value(in.BillingAddress), value(in.ExtensionLength)
+	a.TranscriptionEnabled, a.RecordingEnabled = value(in.TranscriptionEnabled), value(in.RecordingEnabled)
+	a.ParkingTimeout = time.Duration(value(in.ParkingTimeoutS)) * time.Second
+	a.InboundFaxLimit, a.OutboundFaxLimit = value(in.InboundFaxLimit), value(in.OutboundFaxLimit)
+	return nil
+}

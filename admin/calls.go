@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	"pbx/admin/contract"
+	"pbx/call"
+	"pbx/event"
+	"pbx/store"
+)
+
+func (s *Server) listCalls(_ context.Context, q *request) (reply, error) {
+	list := contract.CallList{Items: []contract.Call{}}
+	for _, c := range s.Calls.Calls(q.who.account) {
+		if q.who.mayKnow(&c) {
+			list.Items = append(list.Items, callView(&c))
+		}
+	}
+	return ok(list)
+}
+
+// mayKnow reports whether the caller may see a live call: admins all, members their own.
+func (c *caller) mayKnow(live *event.Call) bool {
+	return c.admin() || live.Caller.UserID == c.user.ID || live.Callee.UserID == c.user.ID
+}
+
+func (s *Server) createCall(ctx context.Context, q *request) (reply, error) {
+	var in contract.CallCreate
+	if err := decode(q.body, &in); err != nil {
+		return reply{}, err
+	}
+	from := store.ID(valueOr(in.FromUserID, string(q.who.user.ID)))
+	if from != q.who.user.ID {
+		if !q.who.admin() {
+			return reply{}, errForbidden
+		}
+		if _, err := s.DB.User(ctx, q.who.account, from); errors.Is(err, store.ErrNotFound) {
+			return reply{}, store.FieldErrors{{Field: "from_user_id", Problem: "There is no such user in this account."}}
+		} else if err != nil {
+			return reply{}, err
+		}
+	}
+	q.detail = map[string]any{"from_user_id": from, "to": in.To}
+	id, err := s.Calls.Originate(ctx, q.who.account, from, in.To)
+	switch {
+	case errors.Is(err, call.ErrNoPhone):
+		return reply{}, conflict("None of this user's phones is registered.")
+	case errors.Is(err, call.ErrClosing):
+		return reply{}, &problem{status: http.StatusServiceUnavailable, detail: "No more calls are possible now."}
+	case err != nil:
+		return reply{}, err
+	}
+	q.resource = "call/" + string(id)
+	return created("/accounts/"+string(q.who.account)+"/calls/"+string(id), contract.CallCreated{ID: string(id)})
+}
+
+func (s *Server) deleteCall(_ context.Context, q *request) (reply, error) {
+	calls := s.Calls.Calls(q.who.account)
+	i := slices.IndexFunc(calls, func(c event.Call) bool { return c.ID == q.id("call") })
+	if i < 0 || !q.who.mayKnow(&calls[i]) {
+		return reply{}, errNotFound
+	}
+	if err := s.Calls.HangUp(q.who.account, q.id("call")); err != nil {
+		return reply{}, err
+	}
+	return noContent()
+}
+
+func (s *Server) listCallRecords(ctx context.Context, q *request) (reply, error) {
+	filter := store.CallFilter{
+		User: store.ID(q.param("user_id")), From: q.time("from"), To: q.time("to"),
+		Outcome: store.Outcome(q.param("outcome")), Direction: q.param("direction"),
+	}
+	if !q.who.admin() {
+		if filter.User != "" && filter.User != q.who.user.ID {
+			return reply{}, errForbidden
+		}
+		filter.User = q.who.user.ID
+	}
+	records, next, err := s.DB.CallRecords(ctx, q.who.account, filter, q.page())
+	if err != nil {
+		return reply{}, err
+	}
+	list := contract.CallRecordList{Items: []contract.CallRecord{}, NextCursor: optional(next)}
+	for i := range records {
+		list.Items = append(list.Items, recordView(&records[i]))
+	}
+	return ok(list)
+}
+
+// callRecord returns a record that the caller may see. Calls of others do not exist for members.
+func (s *Server) callRecord(ctx context.Context, q *request) (store.CallRecord, error) {
+	r, err := s.DB.CallRecord(ctx, q.who.account, q.id("call"))
+	if err == nil && !q.who.admin() && r.Caller.UserID != q.who.user.ID && r.Callee.UserID != q.who.user.ID {
+		err = store.ErrNotFound
+	}
+	return r, err
+}
+
+func (s *Server) getCallRecord(ctx context.Context, q *request) (reply, error) {
+	r, err := s.callRecord(ctx, q)
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(recordView(&r))
+}
+
+func (s *Server) getCallRoute(ctx context.Context, q *request) (reply, error) {
+	r, err := s.callRecord(ctx, q)
+	if err != nil {
+		return reply{}, err
+	}
+	v := contract.CallRoute{Reasons: []contract.RouteReason{}}
+	for _, reason := range r.Route {
+		v.Reasons = append(v.Reasons, contract.RouteReason{Rule: reason.Rule, Detail: reason.Detail})
+	}
+	return ok(v)
+}

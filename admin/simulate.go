@@ -1,0 +1,40 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"pbx/admin/contract"
+	"pbx/dialplan"
+	"pbx/store"
+)
+
+// simulate asks the plan what a call would meet: the same function that real calls ask.
+func (s *Server) simulate(_ context.Context, q *request) (reply, error) {
+	var in contract.SimulationRequest
+	if err := decode(q.body, &in); err != nil {
+		return reply{}, err
+	}
+	plan, snap := s.Plan(q.who.account)
+	if plan == nil {
+		return reply{}, errNotFound
+	}
+	decision, reasons := plan.Route(dialplan.Query{From: callerOf(snap, value(in.From)), Dialed: in.To, At: valueOr(in.At, time.Now())})
+	v := contract.Simulation{Steps: []contract.SimulationStep{}}
+	for _, step := range dialplan.Explain(decision, reasons) {
+		v.Steps = append(v.Steps, contract.SimulationStep{AtS: step.At.Seconds(), Action: step.Action, Detail: step.Detail, Because: step.Because})
+	}
+	return ok(v)
+}
+
+// callerOf reads who is supposed to call: a user's id, an extension, or a number of somebody else.
+func callerOf(snap *store.Snapshot, from string) dialplan.Caller {
+	u := snap.User(store.ID(from))
+	if u == nil {
+		u = snap.UserByExtension(from)
+	}
+	if u == nil {
+		return dialplan.Caller{Number: from}
+	}
+	return dialplan.Caller{User: u.ID, Number: u.Extension}
+}

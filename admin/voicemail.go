@@ -1,0 +1,144 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"strconv"
+
+	"pbx/admin/contract"
+	"pbx/store"
+)
+
+func (s *Server) listVoicemail(ctx context.Context, q *request) (reply, error) {
+	me := q.who.user.ID
+	if box := q.param("mailbox"); box != "" && store.ID(box) != me {
+		return reply{}, errNotFound // nobody hears another person's mailbox
+	}
+	messages, next, err := s.DB.Messages(ctx, q.who.account, []store.ID{me}, q.page())
+	if err != nil {
+		return reply{}, err
+	}
+	counts := s.DB.MailboxCounts(q.who.account, me)
+	list := contract.VoicemailMessageList{
+		Items: []contract.VoicemailMessage{}, NextCursor: optional(next), Counts: contract.MailboxCounts{New: counts.New, Old: counts.Old},
+	}
+	for i := range messages {
+		list.Items = append(list.Items, messageView(&messages[i]))
+	}
+	return ok(list)
+}
+
+// message returns a message of the caller's own mailbox. Those of others do not exist for them.
+func (s *Server) message(ctx context.Context, q *request) (store.Message, error) {
+	m, err := s.DB.Message(ctx, q.who.account, q.id("message"))
+	if err == nil && (m.Mailbox != q.who.user.ID || m.Recording) {
+		err = store.ErrNotFound
+	}
+	return m, err
+}
+
+func (s *Server) getVoicemail(ctx context.Context, q *request) (reply, error) {
+	m, err := s.message(ctx, q)
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(messageView(&m))
+}
+
+func (s *Server) updateVoicemail(ctx context.Context, q *request) (reply, error) {
+	var in contract.VoicemailMessagePatch
+	if err := decode(q.body, &in); err != nil {
+		return reply{}, err
+	}
+	m, err := s.currentMessage(ctx, q)
+	if err != nil {
+		return reply{}, err
+	}
+	if in.Read != nil && *in.Read != m.Read {
+		err = s.DB.Update(ctx, q.who.actor, q.who.account, func(tx Changes) error { return tx.SetMessageRead(m.ID, *in.Read) })
+		if err != nil {
+			return reply{}, err
+		}
+		q.logged = true
+		if m, err = s.message(ctx, q); err != nil {
+			return reply{}, err
+		}
+	}
+	return ok(messageView(&m))
+}
+
+// currentMessage returns the message in the version that the caller has seen.
+func (s *Server) currentMessage(ctx context.Context, q *request) (store.Message, error) {
+	version, err := q.ifVersion()
+	if err != nil {
+		return store.Message{}, err
+	}
+	m, err := s.message(ctx, q)
+	if err == nil && version != 0 && version != m.Version {
+		err = store.ErrStale
+	}
+	return m, err
+}
+
+func (s *Server) deleteVoicemail(ctx context.Context, q *request) (reply, error) {
+	m, err := s.currentMessage(ctx, q)
+	if err != nil {
+		return reply{}, err
+	}
+	err = s.DB.Update(ctx, q.who.actor, q.who.account, func(tx Changes) error { return tx.DeleteMessage(m.ID) })
+	if err != nil {
+		return reply{}, err
+	}
+	q.logged = true
+	return noContent()
+}
+
+func (s *Server) getVoicemailAudio(ctx context.Context, q *request) (reply, error) {
+	m, f, err := s.openSound(ctx, q)
+	if err != nil {
+		return reply{}, err
+	}
+	defer f.Close()
+	h := q.w.Header()
+	h.Set("Content-Type", "audio/wav")
+	h.Set("Cache-Control", "private, no-cache")
+	name := "voicemail-" + m.ReceivedAt.UTC().Format("2006-01-02-150405") + ".wav"
+	if q.param("download") == "true" {
+		h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	}
+	h.Set("ETag", `"`+string(m.ID)+`"`) // a finished recording never changes
+	http.ServeContent(q.w, q.http, "", m.ReceivedAt, f)
+	return reply{}, nil
+}
+
+func (s *Server) getVoicemailPeaks(ctx context.Context, q *request) (reply, error) {
+	m, f, err := s.openSound(ctx, q)
+	if err != nil {
+		return reply{}, err
+	}
+	defer f.Close()
+	points, err := strconv.Atoi(q.param("points"))
+	if err != nil { // absent: the contract has checked the rest
+		points = 200
+	}
+	peaks, err := wavPeaks(f, points)
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(contract.Peaks{DurationS: m.Duration.Seconds(), Peaks: peaks})
+}
+
+func (s *Server) openSound(ctx context.Context, q *request) (store.Message, *os.File, error) {
+	m, err := s.message(ctx, q)
+	if err != nil {
+		return m, nil, err
+	}
+	f, err := os.Open(s.DB.MessagePath(m.ID))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &problem{status: http.StatusNotFound, detail: "The sound of this message is gone."}
+	}
+	return m, f, err
+}
