@@ -129,3 +129,10 @@ func (n *Net) Restart() {
 	n.records = nil
 	n.start = time.Now()
 }
+
+// Start returns when the ladder's time began.
+func (n *Net) Start() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.start
+}

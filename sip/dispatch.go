@@ -1,0 +1,271 @@
+package sip
+
+import (
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+
+	"pbx/store"
+)
+
+// hop is the way between us and a peer: which of our listeners, and where the peer is.
+type hop struct {
+	transport     string // "udp" or "tcp"
+	local, remote netip.AddrPort
+}
+
+// hopOf returns the way a request came.
+func hopOf(req *sipmsg.Request, tx *sipmsg.ServerTx) (hop, bool) {
+	remote, err := netip.ParseAddrPort(req.Source())
+	if err != nil {
+		return hop{}, false
+	}
+	h := hop{transport: "udp", remote: netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())}
+	switch c := tx.Connection().(type) {
+	case *sipmsg.UDPConnection:
+		if f, ok := c.PacketConn.(*packetFront); ok {
+			h.local = f.l.local
+			return h, true
+		}
+	case *sipmsg.TCPConnection:
+		if f, ok := c.Conn.(*flow); ok {
+			h.transport, h.local = "tcp", f.local
+			return h, true
+		}
+	}
+	return h, false
+}
+
+// hopTo returns the way to a binding.
+func hopTo(b store.Binding) (hop, bool) {
+	local, err1 := netip.ParseAddrPort(b.Local)
+	remote, err2 := netip.ParseAddrPort(b.Source)
+	return hop{b.Transport, local, remote}, err1 == nil && err2 == nil
+}
+
+// host is what Via and Contact show to a peer on this way.
+func (s *Server) host(h hop) (host string, port int) {
+	host = s.cfg.Advertise
+	if host == "" {
+		host = h.local.Addr().String()
+	}
+	return host, int(h.local.Port())
+}
+
+// contact is where a peer on this way reaches us.
+func (s *Server) contact(h hop, user string) string {
+	host, port := s.host(h)
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	u := sipmsg.Uri{Scheme: "sip", User: escapeUser(user), Host: host, Port: port}
+	uri := u.String()
+	if h.transport == "tcp" {
+		uri += ";transport=tcp"
+	}
+	return "<" + uri + ">"
+}
+
+// onRequest serves one request; sipgo calls it on a goroutine of its own, and
+// ends the transaction when it returns.
+func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
+	defer tx.TerminateGracefully()
+	defer func() {
+		if p := recover(); p != nil { // a bug: this request ends, the house stands
+			s.log.Error("request handler panicked", "method", req.Method, "panic", p, "stack", string(debug.Stack()))
+			s.reject(req, tx, 500, "Server Internal Error")
+		}
+	}()
+	if s.handlers.Add(1) > maxHandlers && req.Method != sipmsg.ACK && req.Method != sipmsg.BYE {
+		s.handlers.Add(-1)
+		s.reject(req, tx, 503, "Service Unavailable", field{"Retry-After", "10"}) // RFC 7339: shed new work first
+		return
+	}
+	defer s.handlers.Add(-1)
+	h, ok := hopOf(req, tx)
+	if !ok {
+		return
+	}
+	tagged := tagOf(req.To().Params) != ""
+	switch req.Method {
+	case sipmsg.ACK:
+		if l := s.legOf(req); l != nil {
+			l.post(func() { l.acknowledged(req) })
+		}
+		return
+	case sipmsg.CANCEL:
+		s.onCancel(req, tx)
+		return
+	}
+	// RFC 3261 §8.2.2.3: nothing that a peer may require is understood beyond what is listed here.
+	if missing := unsupported(req); missing != "" {
+		s.reject(req, tx, 420, "Bad Extension", field{"Unsupported", missing})
+		return
+	}
+	switch {
+	case tagged && req.Method == sipmsg.SUBSCRIBE:
+		s.events.subscribe(req, tx, h)
+	case tagged && req.Method != sipmsg.REGISTER:
+		if l := s.legOf(req); l != nil {
+			l.serve(req, tx)
+			return
+		}
+		if req.Method == sipmsg.OPTIONS {
+			s.onOptions(req, tx)
+			return
+		}
+		s.reject(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3261 §12.2.2
+	default:
+		s.onNew(req, tx, h)
+	}
+}
+
+// onNew serves a request outside of dialogs.
+func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
+	switch req.Method {
+	case sipmsg.INVITE:
+		s.stats.invites.Add(1)
+		s.onInvite(req, tx, h)
+	case sipmsg.REGISTER:
+		s.stats.registers.Add(1)
+		if line, ok := s.authenticated(req, tx, h); ok {
+			s.registrar.register(req, tx, line, h)
+		}
+	case sipmsg.SUBSCRIBE:
+		s.events.subscribe(req, tx, h)
+	case sipmsg.OPTIONS:
+		s.onOptions(req, tx)
+	case sipmsg.BYE, sipmsg.UPDATE, sipmsg.INFO, sipmsg.NOTIFY, sipmsg.PRACK:
+		s.reject(req, tx, 481, "Call/Transaction Does Not Exist")
+	case sipmsg.REFER, sipmsg.MESSAGE, sipmsg.PUBLISH:
+		s.reject(req, tx, 405, "Method Not Allowed", field{"Allow", allow})
+	default:
+		s.reject(req, tx, 501, "Not Implemented", field{"Allow", allow}) // RFC 3261 §8.2.1
+	}
+}
+
+// onOptions tells what is understood (RFC 3261 §11.2). Phones ask to see whether we live.
+func (s *Server) onOptions(req *sipmsg.Request, tx *sipmsg.ServerTx) {
+	s.reject(req, tx, 200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"},
+		field{"Supported", supported}, field{"Allow-Events", allowEvents})
+}
+
+// understood are the option tags that a request may require.
+var understood = map[string]bool{"path": true, "outbound": true, "timer": true, "gruu": false}
+
+// unsupported returns the required option tags that are not understood.
+func unsupported(req *sipmsg.Request) string {
+	var missing []string
+	for _, name := range []string{"Require", "Proxy-Require"} {
+		for _, option := range headerList(req, name) {
+			if !understood[strings.ToLower(option)] {
+				missing = append(missing, option)
+			}
+		}
+	}
+	return strings.Join(missing, ", ")
+}
+
+// authenticated finds out who sends a request, or challenges the sender.
+func (s *Server) authenticated(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) (store.Line, bool) {
+	from := h.remote.Addr()
+	blocked := s.guard.blocked(from)
+	if blocked && len(req.GetHeaders("Authorization")) > 0 && !s.knownFrom(req, from) {
+		s.reject(req, tx, 403, "Forbidden", field{"Retry-After", "60"})
+		return store.Line{}, false
+	}
+	line, result := s.digest.check(req)
+	switch result {
+	case granted:
+		if h.transport == "tcp" {
+			if f := s.flows.find(h.remote); f != nil {
+				f.known.Store(true)
+			}
+		}
+		return line, true
+	case wrong:
+		s.stats.authFailed.Add(1)
+		s.guard.failed(from)
+		if s.guard.mayLog() {
+			s.log.Warn("credentials refused", "method", string(req.Method), "source", h.remote, "user_agent", clip(header(req, "User-Agent"), 80))
+		}
+	}
+	var challenge []field
+	for _, c := range s.digest.challenges(result == stale) {
+		challenge = append(challenge, field{"WWW-Authenticate", c})
+	}
+	// Without transaction: a flood of requests that cost us a challenge each leaves nothing behind.
+	s.reject(req, tx, 401, "Unauthorized", challenge...)
+	return store.Line{}, false
+}
+
+// knownFrom reports whether a request claims to be of a line that is registered
+// from the same address: spoofed failures must not lock a real phone out.
+func (s *Server) knownFrom(req *sipmsg.Request, from netip.Addr) bool {
+	for _, h := range req.GetHeaders("Authorization") {
+		if c, ok := parseCredentials(h.Value()); ok {
+			if line, ok := s.dir.Line(c["username"]); ok && s.registrar.hasSource(line.ID, from) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// answer builds an answer. All answers are made here, for the marks of the front
+// reader must not leave the house.
+func (s *Server) answer(req *sipmsg.Request, code int, reason string, body []byte, fields ...field) *sipmsg.Response {
+	res := sipmsg.NewResponseFromRequest(req, code, reason, nil)
+	s.front.restoreVia(res.Via())
+	for _, f := range fields {
+		res.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	res.AppendHeader(sipmsg.NewHeader("Server", s.cfg.UserAgent))
+	if len(body) > 0 {
+		res.SetBody(body)
+	}
+	return res
+}
+
+// respond answers within the transaction: repeated requests get the answer again.
+func (s *Server) respond(req *sipmsg.Request, tx *sipmsg.ServerTx, code int, reason string, fields ...field) {
+	if err := tx.Respond(s.answer(req, code, reason, nil, fields...)); err != nil {
+		s.log.Debug("answer not sent", "code", code, "error", err)
+	}
+}
+
+// reject answers without keeping the transaction, as a stateless server does
+// (RFC 3261 §8.2.7): a repeated request is simply served again.
+func (s *Server) reject(req *sipmsg.Request, tx *sipmsg.ServerTx, code int, reason string, fields ...field) {
+	if err := tx.Connection().WriteMsg(s.answer(req, code, reason, nil, fields...)); err != nil {
+		s.log.Debug("answer not sent", "code", code, "error", err)
+	}
+	tx.Terminate()
+}
+
+// request finishes a request of ours for its way: Via, User-Agent, and the connection.
+func (s *Server) request(req *sipmsg.Request, h hop, branch string) {
+	host, port := s.host(h)
+	v := &sipmsg.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(h.transport), Host: host, Port: port}
+	v.Params.Add("rport", "") // RFC 3581 §3
+	v.Params.Add("branch", branch)
+	req.PrependHeader(v)
+	req.AppendHeader(sipmsg.NewHeader("User-Agent", s.cfg.UserAgent))
+	s.steer(req, h)
+}
+
+// steer makes a request leave by the listener that the peer knows, to where the peer is.
+func (s *Server) steer(req *sipmsg.Request, h hop) {
+	req.SetTransport(strings.ToUpper(h.transport))
+	req.SetDestination(h.remote.String())
+	if h.transport == "udp" {
+		// For TCP never: sipgo would take any connection of that listener.
+		req.Laddr = sipmsg.Addr{IP: net.IP(h.local.Addr().AsSlice()), Port: int(h.local.Port())}
+	}
+}
+
+// newBranch makes the key of a transaction of ours.
+func newBranch() string { return cookie + token() }

@@ -1,0 +1,389 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+
+	"pbx/store"
+)
+
+// ErrOver says that the leg has ended.
+var ErrOver = errors.New("leg is over")
+
+// ErrState says that the leg is not where this can be asked of it.
+var ErrState = errors.New("not possible in this state of the leg")
+
+// state is where a leg stands.
+type state int
+
+const (
+	calling   state = iota // our INVITE was sent, nothing came back
+	ringing                // an INVITE waits for its final answer, theirs or ours
+	answered               // incoming: our 200 waits for its ACK
+	confirmed              // both sides agree that the call is up
+	over                   // the house was told the end; what the protocol still owes is being done
+)
+
+var stateNames = [...]string{"calling", "ringing", "answered", "confirmed", "over"}
+
+func (s state) String() string { return stateNames[s] }
+
+// Leg is one dialog with one endpoint: no headers, no timers, no sequence
+// numbers are seen from above. All methods are safe for concurrent use.
+//
+// A leg is a machine with one owner, its loop. Requests of the peer, answers to
+// ours, timers and wishes of the house reach it as functions, one at a time; so
+// the order in which sipgo's goroutines bring them does not matter.
+type Leg struct {
+	s    *Server
+	log  *slog.Logger
+	uas  bool // the peer called us
+	hop  hop
+	line store.Line
+
+	binding     store.Binding // outgoing
+	dialed      string        // incoming
+	caller      Identity      // incoming
+	maxForwards int
+	userAgent   string
+	callID      string
+	localTag    string
+
+	inbox    chan func()
+	gone     chan struct{} // closed when the loop has ended
+	progress chan Progress
+	answer   chan struct{}
+	digits   chan rune
+	done     chan struct{}
+
+	mu    sync.Mutex // guards what the loop shares
+	sound Negotiator
+	cause Cause
+	acks  map[string]*sipmsg.Request // of 2xx to INVITEs of ours, by To-tag and CSeq
+
+	// What follows belongs to the loop.
+	state   state
+	dialog  dialog
+	pending int // transactions that the protocol still owes an end
+
+	invite   *sipmsg.Request  // incoming, the first one
+	inviteTx *sipmsg.ServerTx // of it
+	early    []byte           // incoming: the description sent in a 183
+
+	outgoing   *sipmsg.Request // the INVITE we sent
+	outgoingTx *sipmsg.ClientTx
+	wantCancel bool
+	sentCancel bool
+	cancelWhy  Cause
+	earlyTag   string // of the callee whose early description we took
+	earlyBody  []byte
+	tags       []string // To-tags of early dialogs
+
+	accepted *accepted     // a 2xx of ours that waits for its ACK
+	byeOwed  *Cause        // hung up while accepted: BYE follows the ACK
+	deferred func()        // a re-INVITE that came before that ACK
+	changing *renegotiator // a re-INVITE of ours that is under way
+	queued   []*renegotiator
+	session  sessionTimer
+}
+
+// newLeg makes a leg with everything but its dialog.
+func (s *Server) newLeg(h hop) *Leg {
+	return &Leg{
+		s: s, log: s.log, hop: h,
+		localTag: token(),
+		inbox:    make(chan func()),
+		gone:     make(chan struct{}),
+		progress: make(chan Progress, 8),
+		answer:   make(chan struct{}),
+		digits:   make(chan rune, 32),
+		done:     make(chan struct{}),
+		acks:     make(map[string]*sipmsg.Request),
+	}
+}
+
+// ID returns the Call-ID.
+func (l *Leg) ID() string { return l.callID }
+
+// Line returns the line of the authenticated caller, or of the called binding.
+func (l *Leg) Line() store.Line { return l.line }
+
+// Binding returns where an outgoing leg goes.
+func (l *Leg) Binding() store.Binding { return l.binding }
+
+// Dialed returns what the caller dialed: the user part of the Request-URI, unescaped.
+func (l *Leg) Dialed() string { return l.dialed }
+
+// Caller returns the name that the caller's phone sent. It is shown and never trusted.
+func (l *Leg) Caller() Identity { return l.caller }
+
+// MaxForwards returns how often the call may still be sent on.
+func (l *Leg) MaxForwards() int { return l.maxForwards }
+
+// UserAgent returns what the phone calls itself, as far as it told.
+func (l *Leg) UserAgent() string { return l.userAgent }
+
+// Local returns our address as this peer sees it.
+func (l *Leg) Local() netip.Addr { return l.hop.local.Addr() }
+
+// Peer returns the address of the peer.
+func (l *Leg) Peer() netip.Addr { return l.hop.remote.Addr() }
+
+// Progress yields the provisional answers of a callee; when nobody reads, the newest are kept.
+func (l *Leg) Progress() <-chan Progress { return l.progress }
+
+// Answered is closed when the callee took the call and its description was accepted.
+func (l *Leg) Answered() <-chan struct{} { return l.answer }
+
+// Digits yields the keys that came by INFO.
+func (l *Leg) Digits() <-chan rune { return l.digits }
+
+// Done is closed when the leg has ended; then Cause is set.
+func (l *Leg) Done() <-chan struct{} { return l.done }
+
+// Cause returns why the leg ended; the zero Cause before that.
+func (l *Leg) Cause() Cause {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cause
+}
+
+// Attach gives an incoming leg its sound side; it must happen before Ring(true) and Answer.
+func (l *Leg) Attach(n Negotiator) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sound = n
+}
+
+func (l *Leg) negotiator() Negotiator {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sound
+}
+
+// Ring tells the caller that the callee's phone rings: 180, or 183 with our
+// description when early sound is to be heard. Without an offer in the INVITE
+// there is nothing to answer early, and 180 is sent (RFC 3262 would be needed).
+func (l *Leg) Ring(early bool) error {
+	var err error
+	if !l.ask(func() { err = l.ring(early) }) {
+		return ErrOver
+	}
+	return err
+}
+
+// Answer takes an incoming call. It returns when the caller has acknowledged
+// that, or with what came between. The 200 goes on being repeated when ctx ends first.
+func (l *Leg) Answer(ctx context.Context) error {
+	acked := make(chan error, 1)
+	var err error
+	if !l.ask(func() { err = l.take(acked) }) {
+		return ErrOver
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-acked:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.gone:
+		return ErrOver
+	}
+}
+
+// Refuse declines an incoming call with a status of 300 and above.
+func (l *Leg) Refuse(code int, reason string) error {
+	var err error
+	if !l.ask(func() {
+		if !l.uas || l.state != ringing {
+			err = ErrState
+			return
+		}
+		l.refuse(code, reason)
+		l.end(Cause{Code: code, Reason: reason})
+	}) {
+		return ErrOver
+	}
+	return err
+}
+
+// HangUp ends the leg by CANCEL, BYE or a refusal, whichever fits. It returns at once.
+func (l *Leg) HangUp(c Cause) {
+	l.s.tasks.Go(func() { l.post(func() { l.hangUp(c) }) })
+}
+
+// Renegotiate changes the session by a re-INVITE with a new offer. A refusal of
+// the peer is a *Refusal and leaves the session as it was (RFC 6141 §3.6).
+func (l *Leg) Renegotiate(ctx context.Context) error {
+	r := &renegotiator{ctx: ctx, result: make(chan error, 1)}
+	if !l.ask(func() { l.renegotiate(r) }) {
+		return ErrOver
+	}
+	select {
+	case err := <-r.result:
+		return err
+	case <-l.gone:
+		return ErrOver
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// post hands f to the loop; it reports false when the loop has ended.
+func (l *Leg) post(f func()) bool {
+	select {
+	case l.inbox <- f:
+		return true
+	case <-l.gone:
+		return false
+	}
+}
+
+// ask has f run by the loop and waits until it did.
+func (l *Leg) ask(f func()) bool {
+	ran := make(chan struct{})
+	if !l.post(func() { defer close(ran); f() }) {
+		return false
+	}
+	select {
+	case <-ran:
+		return true
+	case <-l.gone:
+		select {
+		case <-ran:
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// loop runs the leg until it is over and owes nothing.
+func (l *Leg) loop() {
+	defer l.s.leave(l)
+	defer close(l.gone)
+	defer func() {
+		if p := recover(); p != nil { // a bug: this call ends, the house stands
+			l.log.Error("leg panicked", "call_id", l.callID, "panic", p, "stack", string(debug.Stack()))
+			l.end(Cause{Code: 500, Reason: "Server Internal Error"})
+		}
+	}()
+	var acks <-chan *sipmsg.Request
+	if l.inviteTx != nil {
+		acks = l.inviteTx.Acks() // of phones that reuse the branch of their INVITE
+	}
+	for l.state != over || l.pending > 0 {
+		select {
+		case f := <-l.inbox:
+			f()
+		case ack := <-acks:
+			l.acknowledged(ack)
+		}
+	}
+	l.session.stop()
+}
+
+// after has f run by the loop once d has passed.
+func (l *Leg) after(d time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(d, func() { l.post(f) })
+}
+
+// end tells the house that the leg is over.
+func (l *Leg) end(c Cause) {
+	if l.state == over {
+		return
+	}
+	l.log.Debug("leg ended", "call_id", l.callID, "state", l.state, "code", c.Code, "reason", clip(c.Reason, 80), "remote", c.Remote)
+	l.state = over
+	l.session.stop()
+	for _, r := range append(slices.Clone(l.queued), l.changing) {
+		if r != nil {
+			r.done(ErrOver)
+		}
+	}
+	l.queued, l.changing = nil, nil
+	l.mu.Lock()
+	l.cause = c
+	l.mu.Unlock()
+	close(l.done)
+}
+
+// hangUp ends the leg from our side.
+func (l *Leg) hangUp(c Cause) {
+	switch l.state {
+	case over:
+	case calling, ringing:
+		if l.uas {
+			if c.Code < 300 {
+				c.Code, c.Reason = 480, "Temporarily Unavailable"
+			}
+			l.refuse(c.Code, c.Reason)
+		} else {
+			l.cancel(c)
+		}
+		l.end(c)
+	case answered:
+		// RFC 3261 §15: the callee must not send BYE before the ACK.
+		l.byeOwed = &c
+		l.end(c)
+	case confirmed:
+		if l.accepted != nil {
+			l.settle(nil) // a re-INVITE of theirs: BYE ends that too
+		}
+		l.bye(c)
+		l.end(c)
+	}
+}
+
+// join enters a leg into the tables; it reports false when the server is closing.
+func (s *Server) join(l *Leg, key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() && l.uas || s.ctx.Err() != nil {
+		return false
+	}
+	s.legs[l.callID+"\x00"+l.localTag] = l
+	if l.uas {
+		s.invites[key] = l
+		s.calls[callKey(l.invite)] = l
+	}
+	s.stats.legs.Add(1)
+	return true
+}
+
+// leave takes a leg out of the tables.
+func (s *Server) leave(l *Leg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.legs, l.callID+"\x00"+l.localTag)
+	if l.uas {
+		delete(s.invites, s.front.transactionKey(l.invite))
+		delete(s.calls, callKey(l.invite))
+	}
+	if s.idle != nil && len(s.legs) == 0 {
+		close(s.idle)
+		s.idle = nil
+	}
+}
+
+// callKey is the same for copies of one INVITE that took different ways (RFC 3261 §8.2.2.2).
+func callKey(req *sipmsg.Request) string {
+	return req.CallID().Value() + "\x00" + tagOf(req.From().Params) + "\x00" + req.CSeq().Value()
+}
+
+// legOf finds the leg of an in-dialog request.
+func (s *Server) legOf(req *sipmsg.Request) *Leg {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.legs[req.CallID().Value()+"\x00"+tagOf(req.To().Params)]
+}

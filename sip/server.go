@@ -1,0 +1,374 @@
+package sip
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+
+	"pbx/event"
+	"pbx/store"
+)
+
+// allow names the methods that are served.
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY"
+
+// supported names the extensions that are understood.
+const supported = "path, outbound, timer"
+
+// maxHandlers bounds the requests being served at one time, waiting calls included.
+const maxHandlers = 20000
+
+// Server is the signalling of the house.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	dir     Directory
+	boxes   Mailboxes
+	bus     *event.Bus
+	handler Handler
+
+	tpl       *sipmsg.TransportLayer
+	txl       *sipmsg.TransactionLayer
+	front     *front
+	guard     *guard
+	digest    *digest
+	registrar *registrar
+	events    *events
+	flows     *flows
+	packets   []*packetListener
+	streams   []net.Listener
+
+	ctx      context.Context // until Close
+	stop     context.CancelFunc
+	tasks    sync.WaitGroup // goroutines of ours
+	draining atomic.Bool
+	started  atomic.Bool
+	handlers atomic.Int64
+	stats    counters
+
+	mu      sync.Mutex
+	legs    map[string]*Leg // by Call-ID and local tag
+	invites map[string]*Leg // incoming, unanswered: by transaction
+	calls   map[string]*Leg // incoming: by Call-ID, remote tag and CSeq of the INVITE
+	idle    chan struct{}   // closed when the last leg of a closing server is gone
+}
+
+type counters struct {
+	received, malformed, throttled             atomic.Uint64
+	registers, registered, invites, authFailed atomic.Uint64
+	legs                                       atomic.Uint64
+}
+
+var errClosed = errors.New("server closed")
+
+// The default limit of sipgo refuses datagrams over 1300 octets, answers
+// included, and does not take another way. What phones sent us by UDP we answer
+// by UDP, in fragments if need be (RFC 3261 §18.2.2).
+var liftDatagramLimit = sync.OnceFunc(func() { sipmsg.UDPMTUSize = 1 << 16 })
+
+// New returns a server that listens once started.
+func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*Server, error) {
+	if cfg.Network == nil {
+		cfg.Network = HostNetwork()
+	}
+	if cfg.Realm == "" {
+		cfg.Realm = "pbx"
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = "pbx"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if bus == nil {
+		bus = event.NewBus()
+	}
+	if strings.ContainsAny(cfg.Advertise, " \t\r\n<>@;") {
+		return nil, fmt.Errorf("advertised host %q: not a host name or address", cfg.Advertise)
+	}
+	if len(cfg.UDP)+len(cfg.TCP) == 0 {
+		return nil, errors.New("no address to listen on")
+	}
+	liftDatagramLimit()
+	s := &Server{
+		cfg: cfg, log: cfg.Log, dir: dir, boxes: m, bus: bus,
+		front:  &front{mark: strings.ToLower(rand.Text()[:12])},
+		guard:  newGuard(),
+		digest: newDigest(cfg.Realm, dir),
+		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]*Leg),
+	}
+	s.registrar = newRegistrar(s, b)
+	s.events = newEvents(s)
+	s.flows = newFlows(s)
+	s.ctx, s.stop = context.WithCancel(context.Background())
+
+	quiet := slog.New(quietHandler{cfg.Log.Handler()})
+	s.tpl = sipmsg.NewTransportLayer(net.DefaultResolver, sipmsg.NewParser(sipmsg.WithHeadersParsers(parsed())), nil,
+		sipmsg.WithTransportLayerLogger(quiet),
+		sipmsg.WithTransportLayerTransports(sipmsg.TransportsConfig{TCP: &sipmsg.TransportTCP{DialerCreate: noDialer}}))
+	s.txl = sipmsg.NewTransactionLayer(s.tpl,
+		sipmsg.WithTransactionLayerLogger(quiet),
+		sipmsg.WithTransactionLayerTerminateOnConnClose(),
+		sipmsg.WithTransactionLayerUnhandledResponseHandler(s.strayResponse))
+	s.txl.OnRequest(s.onRequest)
+	return s, nil
+}
+
+// parsed picks the headers that sipgo parses: those its transactions need.
+// Others stay text, and a strange Contact cannot make a message unreadable.
+func parsed() map[string]sipmsg.HeaderParser {
+	all, few := sipmsg.DefaultHeadersParser(), make(map[string]sipmsg.HeaderParser)
+	for _, name := range []string{"via", "from", "to", "call-id", "cseq", "max-forwards", "content-length"} {
+		few[name] = all[name]
+	}
+	return few
+}
+
+var errNoDial = errors.New("the connection of the phone is gone")
+
+// noDialer keeps sipgo from dialing phones: they sit behind NAT, and only the
+// connection they opened leads to them.
+func noDialer(net.Addr) net.Dialer {
+	return net.Dialer{ControlContext: func(context.Context, string, string, syscall.RawConn) error { return errNoDial }}
+}
+
+// quietHandler makes every record of sipgo a debug one of bounded size: strangers cause them.
+type quietHandler struct{ next slog.Handler }
+
+func (h quietHandler) Enabled(ctx context.Context, _ slog.Level) bool {
+	return h.next.Enabled(ctx, slog.LevelDebug)
+}
+
+func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < slog.LevelInfo {
+		return nil // one for each step of each message
+	}
+	q := slog.NewRecord(r.Time, slog.LevelDebug, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		q.AddAttrs(slog.String(a.Key, clip(a.Value.String(), 200)))
+		return true
+	})
+	return h.next.Handle(ctx, q)
+}
+
+func (h quietHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h quietHandler) WithGroup(string) slog.Handler      { return h }
+
+// Start binds all listeners, loads the bindings, and serves until Close.
+func (s *Server) Start(ctx context.Context, h Handler) error {
+	if s.started.Swap(true) {
+		return errors.New("server was started before")
+	}
+	s.handler = h
+	if err := s.listen(ctx); err != nil {
+		s.closeSockets()
+		return fmt.Errorf("sip: %w", err)
+	}
+	if err := s.registrar.load(ctx); err != nil {
+		s.closeSockets()
+		return fmt.Errorf("sip: %w", err)
+	}
+	s.tasks.Go(s.registrar.sweep)
+	s.tasks.Go(func() { s.registrar.write(s.ctx) })
+	reader := s.bus.Reader()
+	s.tasks.Go(func() { s.follow(reader) })
+	for _, l := range s.packets {
+		l.serve()
+	}
+	for _, l := range s.streams {
+		s.tasks.Go(func() { s.acceptStreams(l) })
+	}
+	if len(s.streams) > 0 {
+		s.tasks.Go(func() { s.tpl.ServeTCP(s.flows) })
+	}
+	return nil
+}
+
+// listen opens the sockets. A free port is the same for UDP and TCP if that can be had.
+func (s *Server) listen(ctx context.Context) error {
+	udp, err := expand(s.cfg.Network, s.cfg.UDP)
+	if err != nil {
+		return err
+	}
+	tcp, err := expand(s.cfg.Network, s.cfg.TCP)
+	if err != nil {
+		return err
+	}
+	if err := s.listenPackets(ctx, udp); err != nil {
+		return err
+	}
+	for _, a := range tcp {
+		if a.Port() == 0 {
+			if same := s.udpPort(a.Addr()); same != 0 {
+				if s.listenStreams(ctx, []netip.AddrPort{netip.AddrPortFrom(a.Addr(), same)}) == nil {
+					continue
+				}
+			}
+		}
+		if err := s.listenStreams(ctx, []netip.AddrPort{a}); err != nil {
+			return err
+		}
+	}
+	if len(s.packets)+len(s.streams) == 0 {
+		return errors.New("this host has no address to listen on")
+	}
+	return nil
+}
+
+func (s *Server) udpPort(a netip.Addr) uint16 {
+	for _, l := range s.packets {
+		if l.local.Addr() == a {
+			return l.local.Port()
+		}
+	}
+	return 0
+}
+
+// Listeners returns the bound sockets, UDP first.
+func (s *Server) Listeners() []Listener {
+	var all []Listener
+	for _, l := range s.packets {
+		all = append(all, Listener{"udp", l.local})
+	}
+	for _, l := range s.streams {
+		if ap, ok := addrPortOf(l.Addr()); ok {
+			all = append(all, Listener{"tcp", ap})
+		}
+	}
+	return all
+}
+
+// listening reports whether a UDP listener has this address.
+func (s *Server) listening(local string) bool {
+	for _, l := range s.packets {
+		if l.local.String() == local {
+			return true
+		}
+	}
+	return false
+}
+
+// follow acts on the news of the house.
+func (s *Server) follow(r *event.Reader) {
+	for {
+		n, err := r.Next(s.ctx)
+		switch {
+		case errors.Is(err, event.ErrLagged):
+			continue // lines are checked again when they register, lamps when they subscribe
+		case err != nil:
+			return
+		}
+		switch d := n.Data.(type) {
+		case event.Object:
+			if d.Type == "device" {
+				s.registrar.deviceChanged(d.ID, d.Deleted)
+				s.events.dropUnregistered()
+			}
+		case event.Voicemail:
+			s.events.mailboxChanged(n.Account, d.Mailbox)
+		}
+	}
+}
+
+// pause waits; it reports false when the server stops meanwhile.
+func (s *Server) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// Drain refuses new calls from now on; those that are up go on.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Close hangs up what is left, stops listening, and waits for every goroutine.
+// When ctx ends first, phones that do not answer are not waited for.
+func (s *Server) Close(ctx context.Context) error {
+	s.Drain()
+	s.mu.Lock()
+	for _, l := range s.legs {
+		l.HangUp(Cause{Code: 503, Reason: "Service Unavailable"})
+	}
+	idle := make(chan struct{})
+	s.idle = idle
+	if len(s.legs) == 0 {
+		close(idle)
+		s.idle = nil
+	}
+	s.mu.Unlock()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+	s.stop()
+	s.closeSockets()
+	s.txl.Close()
+	s.tpl.Close()
+	s.tasks.Wait()
+	return nil
+}
+
+func (s *Server) closeSockets() {
+	for _, l := range s.packets {
+		l.conn.Close()
+	}
+	for _, l := range s.streams {
+		l.Close()
+	}
+	s.flows.Close()
+	s.flows.closeAll()
+}
+
+// BindingsOfUser returns where a user can be reached now. It never waits.
+func (s *Server) BindingsOfUser(user store.ID) []store.Binding { return s.registrar.ofUser(user) }
+
+// BindingsOfDevice returns where a device can be reached now. It never waits.
+func (s *Server) BindingsOfDevice(device store.ID) []store.Binding {
+	return s.registrar.ofDevice(device)
+}
+
+// ForgetLine drops the bindings of a line, since its credentials changed or it is gone.
+func (s *Server) ForgetLine(line store.ID) {
+	s.registrar.forget("line forgotten", func(reg *registered, _ *store.Binding) bool { return reg.line.ID == line })
+	s.events.dropUnregistered()
+}
+
+// Stats returns what the server did and holds.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		Received: s.stats.received.Load(), Malformed: s.stats.malformed.Load(), Throttled: s.stats.throttled.Load(),
+		Registers: s.stats.registers.Load(), Registered: s.stats.registered.Load(), Invites: s.stats.invites.Load(),
+		AuthFail: s.stats.authFailed.Load(), LegsTotal: s.stats.legs.Load(),
+		Connections: s.flows.count(), Subscriptions: s.events.count(),
+	}
+	s.mu.Lock()
+	st.Legs = len(s.legs)
+	s.mu.Unlock()
+	s.registrar.mu.Lock()
+	st.Bindings, st.LinesOnline = s.registrar.count, len(s.registrar.lines)
+	s.registrar.mu.Unlock()
+	return st
+}
+
+// refused counts and, within bounds, logs a message that had no use.
+func (s *Server) refused(why string, data []byte, from netip.AddrPort, transport string) {
+	s.stats.malformed.Add(1)
+	if s.guard.mayLog() {
+		s.log.Info("message refused", "why", why, "source", from, "transport", transport, "start", clip(string(data), 80))
+	}
+}

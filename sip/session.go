@@ -1,0 +1,436 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// renegotiator is one wish to change the session.
+type renegotiator struct {
+	ctx    context.Context
+	result chan error // cap 1
+	req    *sipmsg.Request
+	told   bool
+}
+
+func (r *renegotiator) done(err error) {
+	if !r.told {
+		r.told = true
+		r.result <- err
+	}
+}
+
+// renegotiate starts a re-INVITE, or queues it while another INVITE is under
+// way in either direction (RFC 3261 §14.1).
+func (l *Leg) renegotiate(r *renegotiator) {
+	switch {
+	case l.state == over:
+		r.done(ErrOver)
+	case l.state != confirmed && l.state != answered:
+		r.done(ErrState)
+	case l.changing != nil || l.accepted != nil:
+		if len(l.queued) >= 16 {
+			r.done(ErrState)
+			return
+		}
+		l.queued = append(l.queued, r)
+	case r.ctx.Err() != nil:
+		r.done(r.ctx.Err())
+		l.resume()
+	default:
+		l.changing = r
+		l.reinvite(r)
+	}
+}
+
+// resume starts the next wish once nothing is under way.
+func (l *Leg) resume() {
+	if l.state == confirmed && l.changing == nil && l.accepted == nil && len(l.queued) > 0 {
+		r := l.queued[0]
+		l.queued = l.queued[1:]
+		l.renegotiate(r)
+	}
+}
+
+func (l *Leg) reinvite(r *renegotiator) {
+	offer, err := l.sound.Offer()
+	if err != nil {
+		l.changed(r, err)
+		return
+	}
+	req := l.next(sipmsg.INVITE)
+	for _, f := range l.fields() {
+		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	l.session.renew(req)
+	describe(req, offer)
+	r.req = req
+	tx, err := l.s.send(l.s.ctx, req)
+	if err != nil {
+		l.changed(r, err)
+		return
+	}
+	tx.OnRetransmission(l.repeated)
+	l.watch(tx, func(res *sipmsg.Response) { l.reinviteAnswered(r, res) })
+}
+
+// changed ends a wish.
+func (l *Leg) changed(r *renegotiator, err error) {
+	if l.changing == r {
+		l.changing = nil
+	}
+	r.done(err)
+	l.resume()
+}
+
+func (l *Leg) reinviteAnswered(r *renegotiator, res *sipmsg.Response) {
+	switch {
+	case res != nil && res.StatusCode < 200:
+	case res != nil && res.StatusCode < 300:
+		l.ack(r.req, tagOf(res.To().Params))
+		if l.state == over {
+			return // our BYE crossed it
+		}
+		l.refresh(res)
+		l.session.agreed(l, res)
+		err := errors.New("2xx to a re-INVITE without a description")
+		if isSDP(res) {
+			err = l.sound.Accept(res.Body())
+		}
+		if err != nil {
+			c := Cause{Code: 488, Reason: "Not Acceptable Here"}
+			l.bye(c)
+			l.end(c)
+			return
+		}
+		l.changed(r, nil)
+	case l.state == over:
+	case res != nil && res.StatusCode == 491:
+		l.after(l.backoff(), func() {
+			if l.state != confirmed || l.changing != r {
+				return
+			}
+			l.changing = nil
+			l.renegotiate(r)
+		})
+	case res == nil || res.StatusCode == 408 || res.StatusCode == 481:
+		// RFC 3261 §12.2.1.2: the peer is gone, or knows nothing of the dialog.
+		c := Cause{Code: 408, Reason: "Request Timeout"}
+		if res != nil {
+			c = Cause{Code: res.StatusCode, Reason: clip(res.Reason, 80)}
+		}
+		l.bye(c)
+		l.end(c)
+	default: // RFC 6141 §3.6: the session stays as it was
+		l.changed(r, &Refusal{res.StatusCode, clip(res.Reason, 80)})
+	}
+}
+
+// reinvited serves a re-INVITE of the peer.
+func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int, string, ...field), served func()) {
+	switch {
+	case l.state == ringing || l.state == calling:
+		respond(500, "Request Pending", retryAfter()) // RFC 3261 §14.2: the first INVITE has no final answer yet
+		return
+	case l.changing != nil:
+		respond(491, "Request Pending") // RFC 3261 §14.2: glare
+		return
+	case l.accepted != nil && l.deferred == nil:
+		// The ACK may come after the re-INVITE that followed it: wait for it.
+		l.deferred = func() { l.reinvited(req, tx, respond, served) }
+		return
+	case l.accepted != nil:
+		respond(500, "Request Pending", retryAfter())
+		return
+	case l.state == over:
+		respond(481, "Call/Transaction Does Not Exist")
+		return
+	case len(req.Body()) > 0 && !isSDP(req):
+		respond(415, "Unsupported Media Type", field{"Accept", "application/sdp"})
+		return
+	}
+	if l.s.sessionTooSmall(req, tx) {
+		served()
+		return
+	}
+	var sdp []byte
+	var err error
+	late := !isSDP(req)
+	if late {
+		sdp, err = l.negotiator().Offer()
+	} else {
+		sdp, err = l.negotiator().Answer(req.Body())
+	}
+	if err != nil {
+		respond(488, "Not Acceptable Here") // RFC 3261 §14.2: and nothing has changed
+		return
+	}
+	l.refresh(req)
+	res := l.s.answer(req, 200, "OK", nil, l.fields()...)
+	l.session.accept(l, req, res)
+	describe(res, sdp)
+	l.accept(&accepted{tx: tx, res: res, seq: req.CSeq().SeqNo, late: late, served: served})
+	l.session.start(l)
+}
+
+// updated serves an UPDATE (RFC 3311).
+func (l *Leg) updated(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int, string, ...field), served func()) {
+	if l.s.sessionTooSmall(req, tx) {
+		served()
+		return
+	}
+	offer := isSDP(req)
+	switch {
+	case len(req.Body()) > 0 && !offer:
+		respond(415, "Unsupported Media Type", field{"Accept", "application/sdp"})
+		return
+	case offer && l.changing != nil:
+		respond(491, "Request Pending") // RFC 3311 §5.2: our offer is open
+		return
+	case offer && (l.state != confirmed || l.accepted != nil):
+		respond(500, "Request Pending", retryAfter()) // RFC 3311 §5.2: theirs is
+		return
+	}
+	var sdp []byte
+	if offer {
+		var err error
+		if sdp, err = l.negotiator().Answer(req.Body()); err != nil {
+			respond(488, "Not Acceptable Here")
+			return
+		}
+	}
+	l.refresh(req)
+	res := l.s.answer(req, 200, "OK", nil, l.fields()...)
+	if l.state == confirmed {
+		l.session.accept(l, req, res)
+		l.session.start(l)
+	}
+	if offer {
+		describe(res, sdp)
+	}
+	if err := tx.Respond(res); err != nil {
+		l.log.Debug("answer not sent", "code", 200, "error", err)
+	}
+	served()
+}
+
+// informed serves an INFO (RFC 6086, and the digits of older phones).
+func (l *Leg) informed(req *sipmsg.Request, respond func(int, string, ...field)) {
+	if header(req, "Info-Package") != "" {
+		respond(469, "Bad Info Package", field{"Recv-Info", ""}) // RFC 6086 §4.2.2: none is understood
+		return
+	}
+	kind, _, _ := strings.Cut(strings.ToLower(header(req, "Content-Type")), ";")
+	body := string(req.Body())
+	switch trim(kind) {
+	case "application/dtmf-relay":
+		signal := ""
+		for line := range strings.Lines(body) {
+			name, value, _ := strings.Cut(line, "=")
+			if strings.EqualFold(trim(name), "Signal") {
+				signal = trim(value)
+			}
+		}
+		l.press(signal)
+	case "application/dtmf":
+		l.press(trim(body))
+	default:
+		if len(body) > 0 {
+			respond(415, "Unsupported Media Type", field{"Accept", "application/dtmf-relay, application/dtmf"})
+			return
+		}
+	}
+	respond(200, "OK")
+}
+
+// press takes one key: its character, or the event number of RFC 4733.
+func (l *Leg) press(key string) {
+	numbers := map[string]string{"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
+	if k, ok := numbers[key]; ok {
+		key = k
+	}
+	key = strings.ToUpper(key)
+	if len(key) != 1 || !strings.Contains("0123456789*#ABCD", key) {
+		return
+	}
+	select {
+	case l.digits <- rune(key[0]):
+	default: // nobody listens
+	}
+}
+
+// Session timers, RFC 4028.
+const (
+	sessionInterval = 30 * time.Minute
+	minSession      = 90 * time.Second
+)
+
+// sessionTimer finds out in time that a peer is gone. Where the peer leaves the
+// choice to us we refresh, with and without its support of the extension.
+type sessionTimer struct {
+	interval time.Duration // 0: not agreed
+	ours     bool          // we refresh
+	update   bool          // the peer takes UPDATE
+	timer    *time.Timer
+	turn     int // counts timers, so that a stopped one that fired already does nothing
+}
+
+// sessionTooSmall refuses intervals that would make work without use (RFC 4028 §9).
+func (s *Server) sessionTooSmall(req *sipmsg.Request, tx *sipmsg.ServerTx) bool {
+	text, _, _ := strings.Cut(header(req, "Session-Expires"), ";")
+	if text == "" || seconds(text, sessionInterval) >= minSession {
+		return false
+	}
+	s.reject(req, tx, 422, "Session Interval Too Small", field{"Min-SE", secondsText(minSession)})
+	return true
+}
+
+// ask puts our wish into an INVITE.
+func (t *sessionTimer) ask(req *sipmsg.Request) {
+	if t.interval == 0 {
+		t.interval = sessionInterval
+	}
+	req.AppendHeader(sipmsg.NewHeader("Session-Expires", secondsText(t.interval)))
+	req.AppendHeader(sipmsg.NewHeader("Min-SE", secondsText(max(minSession, min(t.interval, sessionInterval)/20))))
+}
+
+// renew puts what was agreed into a request that refreshes (RFC 4028 §7.4).
+func (t *sessionTimer) renew(req *sipmsg.Request) {
+	if t.interval == 0 {
+		return
+	}
+	role := "uas"
+	if t.ours {
+		role = "uac"
+	}
+	req.AppendHeader(sipmsg.NewHeader("Session-Expires", secondsText(t.interval)+";refresher="+role))
+	req.AppendHeader(sipmsg.NewHeader("Min-SE", secondsText(minSession)))
+}
+
+// accept reads the wish of a request and puts the agreement into our 2xx (RFC 4028 §9).
+func (t *sessionTimer) accept(l *Leg, req *sipmsg.Request, res *sipmsg.Response) {
+	t.update = allows(req, "UPDATE") || t.update
+	text, rest, _ := strings.Cut(header(req, "Session-Expires"), ";")
+	t.interval, t.ours = sessionInterval, true
+	if text != "" {
+		t.interval = min(max(seconds(text, sessionInterval), minSession), 24*time.Hour)
+		if ps, ok := parseParams(rest); ok {
+			if who, _ := ps.get("refresher"); strings.EqualFold(who, "uac") {
+				t.ours = false
+			}
+		}
+	}
+	role := "uas"
+	if !t.ours {
+		role = "uac"
+		res.AppendHeader(sipmsg.NewHeader("Require", "timer"))
+	}
+	res.AppendHeader(sipmsg.NewHeader("Session-Expires", secondsText(t.interval)+";refresher="+role))
+}
+
+// agreed reads the agreement in a 2xx of the peer (RFC 4028 §7.2).
+func (t *sessionTimer) agreed(l *Leg, res *sipmsg.Response) {
+	t.update = allows(res, "UPDATE") || t.update
+	text, rest, _ := strings.Cut(header(res, "Session-Expires"), ";")
+	t.ours = true // a peer without timers is asked by us all the same
+	if t.interval == 0 {
+		t.interval = sessionInterval
+	}
+	if text != "" {
+		t.interval = min(max(seconds(text, sessionInterval), minSession), 24*time.Hour)
+		if ps, ok := parseParams(rest); ok {
+			who, _ := ps.get("refresher")
+			t.ours = !strings.EqualFold(who, "uas")
+		}
+	}
+	t.start(l)
+}
+
+// start counts from now: half the interval until we refresh, or until the peer
+// is given up for missing its refresh (RFC 4028 §10).
+func (t *sessionTimer) start(l *Leg) {
+	t.stop()
+	if t.interval == 0 || l.state != confirmed {
+		return
+	}
+	t.turn++
+	turn := t.turn
+	d := t.interval / 2
+	if !t.ours {
+		d = t.interval - min(32*time.Second, t.interval/3)
+	}
+	t.timer = l.after(d, func() {
+		if t.turn != turn || l.state != confirmed {
+			return
+		}
+		if t.ours {
+			l.refreshSession()
+			return
+		}
+		c := Cause{Code: 408, Reason: "Session Expired"}
+		l.bye(c)
+		l.end(c)
+	})
+}
+
+func (t *sessionTimer) stop() {
+	t.turn++
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
+
+// refreshSession asks the peer whether it is still there: by UPDATE if it knows
+// that, else by a re-INVITE.
+func (l *Leg) refreshSession() {
+	if l.changing != nil || l.accepted != nil {
+		l.session.start(l) // something else is refreshing it
+		return
+	}
+	if !l.session.update {
+		l.renegotiate(&renegotiator{ctx: l.s.ctx, result: make(chan error, 1)})
+		return
+	}
+	req := l.next(sipmsg.UPDATE)
+	for _, f := range l.fields() {
+		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	l.session.renew(req)
+	req.SetBody(nil)
+	tx, err := l.s.send(l.s.ctx, req)
+	if err != nil {
+		l.log.Debug("session refresh not sent", "error", err)
+		c := Cause{Code: 408, Reason: "Connection Lost"}
+		l.end(c)
+		return
+	}
+	l.watch(tx, func(res *sipmsg.Response) {
+		switch {
+		case l.state != confirmed || res != nil && res.StatusCode < 200:
+		case res == nil || res.StatusCode == 408 || res.StatusCode == 481:
+			c := Cause{Code: 408, Reason: "Session Expired"}
+			l.bye(c)
+			l.end(c)
+		case res.StatusCode < 300:
+			l.refresh(res)
+			l.session.agreed(l, res)
+		default: // it is there, and does not like to be asked this way
+			l.session.update = res.StatusCode != 405 && res.StatusCode != 501 && l.session.update
+			l.session.start(l)
+		}
+	})
+}
+
+// allows reports whether a message lists a method in Allow.
+func allows(m sipmsg.Message, method string) bool {
+	for _, item := range headerList(m, "Allow") {
+		if item == method {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,351 @@
+package sip
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxConnections   = 8192
+	maxConnPerSource = 1024             // an office behind one address has many phones
+	messageTime      = 10 * time.Second // a message must be complete in this time
+	strangerTime     = 60 * time.Second // a connection that never authenticated may be idle
+	idleTime         = maxExpires + 5*time.Minute
+	writeTime        = 10 * time.Second
+)
+
+// flows is the one listener that sipgo accepts from: connections of all TCP
+// sockets come out of it, each behind a front of its own.
+type flows struct {
+	s      *Server
+	queue  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+	addr   net.Addr
+	serial atomic.Uint64
+
+	mu       sync.Mutex
+	byRemote map[netip.AddrPort]*flow
+	bySource map[netip.Addr]int
+}
+
+func newFlows(s *Server) *flows {
+	return &flows{
+		s: s, queue: make(chan net.Conn), closed: make(chan struct{}),
+		byRemote: make(map[netip.AddrPort]*flow), bySource: make(map[netip.Addr]int),
+	}
+}
+
+func (fs *flows) Accept() (net.Conn, error) {
+	select {
+	case c := <-fs.queue:
+		return c, nil
+	case <-fs.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (fs *flows) Close() error {
+	fs.once.Do(func() { close(fs.closed) })
+	return nil
+}
+
+func (fs *flows) Addr() net.Addr { return fs.addr }
+
+// find returns the flow from remote, or nil.
+func (fs *flows) find(remote netip.AddrPort) *flow {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.byRemote[remote]
+}
+
+func (fs *flows) count() int {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return len(fs.byRemote)
+}
+
+// closeAll ends every connection.
+func (fs *flows) closeAll() {
+	fs.mu.Lock()
+	all := make([]*flow, 0, len(fs.byRemote))
+	for _, f := range fs.byRemote {
+		all = append(all, f)
+	}
+	fs.mu.Unlock()
+	for _, f := range all {
+		f.Close()
+	}
+}
+
+// listenStreams opens the TCP sockets.
+func (s *Server) listenStreams(ctx context.Context, addrs []netip.AddrPort) error {
+	for _, a := range addrs {
+		l, err := s.cfg.Network.Listen(ctx, a)
+		if err != nil {
+			return err
+		}
+		s.streams = append(s.streams, l)
+		if s.flows.addr == nil {
+			s.flows.addr = l.Addr()
+		}
+	}
+	return nil
+}
+
+// acceptStreams hands the connections of one socket to sipgo.
+func (s *Server) acceptStreams(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
+				return
+			}
+			s.log.Warn("accept failed", "local", l.Addr(), "error", err) // too many open files, mostly
+			if !s.pause(50 * time.Millisecond) {
+				return
+			}
+			continue
+		}
+		f := s.flows.admit(conn)
+		if f == nil {
+			s.stats.throttled.Add(1)
+			conn.Close()
+			continue
+		}
+		select {
+		case s.flows.queue <- f:
+		case <-s.flows.closed:
+			f.Close()
+			return
+		}
+	}
+}
+
+// admit makes a flow of a connection, or returns nil when there are too many.
+func (fs *flows) admit(conn net.Conn) *flow {
+	remote, ok1 := addrPortOf(conn.RemoteAddr())
+	local, ok2 := addrPortOf(conn.LocalAddr())
+	if !ok1 || !ok2 {
+		return nil
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if len(fs.byRemote) >= maxConnections || fs.bySource[remote.Addr()] >= maxConnPerSource || fs.byRemote[remote] != nil {
+		return nil
+	}
+	f := &flow{Conn: conn, fs: fs, local: local, remote: remote, name: "flow-" + strconv.FormatUint(fs.serial.Add(1), 10)}
+	fs.byRemote[remote] = f
+	fs.bySource[remote.Addr()]++
+	return f
+}
+
+func addrPortOf(a net.Addr) (netip.AddrPort, bool) {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), ap.IsValid()
+}
+
+// flow is one TCP connection. It cuts the stream into messages, passes them
+// through the front reader, and hands sipgo whole messages only.
+type flow struct {
+	net.Conn
+	fs            *flows
+	local, remote netip.AddrPort
+	name          string
+	known         atomic.Bool // it carried an authenticated request
+	closing       sync.Once
+	writing       sync.Mutex
+
+	in    []byte    // read, not yet judged; owned by the reader
+	out   []byte    // judged, not yet taken by sipgo
+	since time.Time // when the first octet of an incomplete message came
+	buf   [8192]byte
+}
+
+// flowAddr names a flow. sipgo also files connections under their local
+// address, where one peer could be taken for another; a name is nobody's address.
+type flowAddr string
+
+func (flowAddr) Network() string  { return "tcp" }
+func (a flowAddr) String() string { return string(a) }
+
+func (f *flow) LocalAddr() net.Addr  { return flowAddr(f.name) }
+func (f *flow) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(f.remote) }
+
+func (f *flow) Read(p []byte) (int, error) {
+	for {
+		if len(f.out) > 0 {
+			n := copy(p, f.out)
+			f.out = f.out[n:]
+			return n, nil
+		}
+		switch done, err := f.next(); {
+		case err != nil:
+			return 0, err
+		case done:
+			continue
+		}
+		if err := f.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// fill reads more of the stream, for as long as the peer may take.
+func (f *flow) fill() error {
+	limit := strangerTime
+	if f.known.Load() {
+		limit = idleTime
+	}
+	deadline := time.Now().Add(limit)
+	if !f.since.IsZero() {
+		deadline = f.since.Add(messageTime)
+	}
+	if err := f.Conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	n, err := f.Conn.Read(f.buf[:])
+	if n > 0 {
+		if f.since.IsZero() {
+			f.since = time.Now()
+		}
+		f.in = append(f.in, f.buf[:n]...)
+		return nil
+	}
+	if err == nil {
+		return nil
+	}
+	return io.EOF // sipgo logs all other errors, and a slow or cut peer is none
+}
+
+// next takes one message from what was read. done means to call it again.
+func (f *flow) next() (done bool, err error) {
+	for len(f.in) >= 2 && f.in[0] == '\r' && f.in[1] == '\n' {
+		if len(f.in) >= 4 && f.in[2] == '\r' && f.in[3] == '\n' {
+			// RFC 5626 §4.4.1: a double CRLF is a ping, a single one the answer.
+			if _, err := f.Write([]byte("\r\n")); err != nil {
+				return false, io.EOF
+			}
+			f.consume(4)
+			continue
+		}
+		if len(f.in) < 4 && (len(f.in) == 2 || f.in[2] == '\r') {
+			f.since = time.Time{} // half a ping is no message that must be complete soon
+			return false, nil
+		}
+		f.consume(2) // RFC 3261 §7.5
+	}
+	head := bytes.Index(f.in, []byte("\r\n\r\n"))
+	if head < 0 {
+		if len(f.in) > maxHead {
+			return false, io.EOF
+		}
+		return false, nil
+	}
+	length, ok := contentLength(f.in[:head+2])
+	total := head + 4 + length
+	if !ok || total > maxMessage {
+		// Where the next message begins cannot be known: refuse and close.
+		f.judge(f.in[:head+4])
+		return false, io.EOF
+	}
+	if len(f.in) < total {
+		return false, nil
+	}
+	f.out = f.judge(f.in[:total])
+	f.consume(total)
+	return true, nil
+}
+
+func (f *flow) consume(n int) {
+	f.in = f.in[n:]
+	f.since = time.Time{}
+	if len(f.in) > 0 {
+		f.since = time.Now()
+	} else {
+		f.in = nil
+	}
+}
+
+// judge passes a whole message through the front reader and answers what it refuses.
+func (f *flow) judge(data []byte) []byte {
+	s := f.fs.s
+	s.stats.received.Add(1)
+	if !s.guard.admit(f.remote.Addr()) {
+		s.stats.throttled.Add(1)
+		return nil
+	}
+	v := s.front.read(data, f.remote, "tcp")
+	if v.data == nil {
+		s.refused(v.why, data, f.remote, "tcp")
+	}
+	if v.reply != nil {
+		if _, err := f.Write(v.reply); err != nil {
+			s.log.Debug("answer not sent", "peer", f.remote, "error", err)
+		}
+	}
+	return v.data
+}
+
+// contentLength finds the length of the body in a header; without one, or with
+// two that differ, the stream has no next message.
+func contentLength(head []byte) (int, bool) {
+	length := -1
+	for line := range bytes.Lines(head) {
+		name, value, found := bytes.Cut(line, []byte(":"))
+		if !found {
+			continue
+		}
+		switch strings.ToLower(trim(string(name))) {
+		case "content-length", "l":
+			n, err := strconv.ParseUint(trim(string(value)), 10, 31)
+			if err != nil || length >= 0 && length != int(n) {
+				return 0, false
+			}
+			length = int(n)
+		}
+	}
+	return max(length, 0), length >= 0
+}
+
+// Write sends one message whole, or cuts the flow.
+func (f *flow) Write(p []byte) (int, error) {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	f.Conn.SetWriteDeadline(time.Now().Add(writeTime))
+	n, err := f.Conn.Write(p)
+	if err != nil {
+		f.Close()
+	}
+	return n, err
+}
+
+// Close ends the flow; bindings that lived on it are gone.
+func (f *flow) Close() error {
+	var err error
+	f.closing.Do(func() {
+		err = f.Conn.Close()
+		fs := f.fs
+		fs.mu.Lock()
+		delete(fs.byRemote, f.remote)
+		if fs.bySource[f.remote.Addr()]--; fs.bySource[f.remote.Addr()] <= 0 {
+			delete(fs.bySource, f.remote.Addr())
+		}
+		fs.mu.Unlock()
+		fs.s.registrar.flowGone(f.remote)
+	})
+	return err
+}

@@ -1,0 +1,336 @@
+package sip
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+
+	"pbx/store"
+)
+
+// Invite places a call to one binding. It returns once the INVITE was sent.
+func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
+	if s.ctx.Err() != nil || !s.started.Load() {
+		return nil, fmt.Errorf("invite: %w", errClosed)
+	}
+	if o.Sound == nil {
+		return nil, errors.New("invite: no sound side")
+	}
+	h, ok := s.route(o.To)
+	if !ok {
+		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, errNoDial)
+	}
+	if _, ok := parseURI(o.To.Contact); !ok {
+		return nil, fmt.Errorf("invite %s: contact %q cannot be used", o.To.LineID, clip(o.To.Contact, 80))
+	}
+	offer, err := o.Sound.Offer()
+	if err != nil {
+		return nil, fmt.Errorf("invite %s: offer: %w", o.To.LineID, err)
+	}
+	l := s.newLeg(h)
+	l.log = s.log.With("call", o.Call)
+	l.binding = o.To
+	l.line, _, ok = s.registrar.line(o.To.LineID)
+	if !ok {
+		l.line = store.Line{ID: o.To.LineID, AccountID: o.To.AccountID, DeviceID: o.To.DeviceID, UserID: o.To.UserID}
+	}
+	l.caller = o.From
+	l.callID = token() + token()
+	l.sound = o.Sound
+	l.userAgent = o.To.UserAgent
+	l.maxForwards = o.MaxForwards
+	if l.maxForwards <= 0 || l.maxForwards > 255 {
+		l.maxForwards = 70
+	}
+	host, _ := s.host(h)
+	l.dialog = dialog{
+		local: nameAddr(o.From, host), remote: nameAddr(o.Called, host),
+		target: o.To.Contact, routes: slices.Clone(o.To.Path), // RFC 3327 §5.3: the way back to the phone
+	}
+	req := l.draft(sipmsg.INVITE, 1)
+	l.dialog.localSeq = 1
+	*req.MaxForwards() = sipmsg.MaxForwardsHeader(l.maxForwards)
+	for _, f := range []field{{"Contact", s.contact(h, o.From.User)}, {"Allow", allow}, {"Supported", "timer"}} {
+		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	l.session.ask(req)
+	describe(req, offer)
+	s.request(req, h, newBranch())
+	if !s.join(l, "") {
+		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, errClosed)
+	}
+	l.outgoing = req
+	tx, err := s.send(ctx, req)
+	if err != nil {
+		s.leave(l)
+		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, err)
+	}
+	l.outgoingTx = tx
+	tx.OnRetransmission(l.repeated)
+	l.watch(tx, l.progressed)
+	s.tasks.Go(l.loop)
+	return l, nil
+}
+
+// route returns the way to a binding; over TCP only a connection that is up is one.
+func (s *Server) route(b store.Binding) (hop, bool) {
+	h, ok := hopTo(b)
+	if !ok {
+		return h, false
+	}
+	if h.transport == "tcp" {
+		return h, s.flows.find(h.remote) != nil
+	}
+	return h, s.listening(b.Local)
+}
+
+// send starts a client transaction.
+func (s *Server) send(ctx context.Context, req *sipmsg.Request) (*sipmsg.ClientTx, error) {
+	return s.txl.Request(ctx, req)
+}
+
+// watch brings the answers of a client transaction to the loop: each provisional
+// one, then the final one, or nil if there was none. sipgo holds up its timers
+// until an answer is taken, so somebody must always be there to take it.
+func (l *Leg) watch(tx *sipmsg.ClientTx, on func(*sipmsg.Response)) {
+	l.pending++
+	l.s.tasks.Go(func() { drain(tx, func(res *sipmsg.Response) { l.post(func() { l.heard(res, on) }) }) })
+}
+
+func (l *Leg) heard(res *sipmsg.Response, on func(*sipmsg.Response)) {
+	if res == nil || res.StatusCode >= 200 {
+		l.pending--
+	}
+	on(res)
+}
+
+// drain reads a client transaction to its final answer (nil if none came).
+func drain(tx *sipmsg.ClientTx, on func(*sipmsg.Response)) {
+	for {
+		select {
+		case res := <-tx.Responses():
+			on(res)
+			if res.StatusCode >= 200 {
+				return
+			}
+		case <-tx.Done():
+			on(nil)
+			return
+		}
+	}
+}
+
+// progressed takes an answer to our INVITE.
+func (l *Leg) progressed(res *sipmsg.Response) {
+	switch {
+	case res == nil: // timer B (32 s) or the transport
+		l.end(Cause{Code: 408, Reason: "Request Timeout"})
+	case res.StatusCode < 200:
+		l.provisional(res)
+	case res.StatusCode < 300:
+		l.taken(res)
+	default: // sipgo has sent the ACK
+		l.end(Cause{Code: res.StatusCode, Reason: clip(res.Reason, 80), Remote: true})
+	}
+}
+
+func (l *Leg) provisional(res *sipmsg.Response) {
+	if l.state == calling {
+		l.state = ringing
+	}
+	if l.wantCancel && !l.sentCancel {
+		l.sendCancel() // RFC 3261 §9.1: not before the first answer
+	}
+	if l.state == over || res.StatusCode == 100 {
+		return
+	}
+	tag := tagOf(res.To().Params)
+	if tag != "" && !slices.Contains(l.tags, tag) && len(l.tags) < 16 {
+		l.tags = append(l.tags, tag) // RFC 3261 §13.2.2.1: an early dialog for each
+	}
+	p := Progress{Code: res.StatusCode, Reason: clip(res.Reason, 80)}
+	if isSDP(res) {
+		if bytes.Equal(l.earlyBody, res.Body()) && l.earlyTag == tag {
+			p.Sound = true
+		} else if err := l.sound.Accept(res.Body()); err == nil {
+			l.earlyTag, l.earlyBody = tag, bytes.Clone(res.Body())
+			p.Sound = true
+		}
+	}
+	for {
+		select {
+		case l.progress <- p:
+			return
+		default:
+		}
+		select {
+		case <-l.progress: // the oldest makes room
+		default:
+		}
+	}
+}
+
+// taken takes the first 2xx: the call is up, or it is too late.
+func (l *Leg) taken(res *sipmsg.Response) {
+	tag := tagOf(res.To().Params)
+	l.dialog.remoteTag = tag
+	l.dialog.routes = recordedRoutes(res, true)
+	l.refresh(res)
+	l.ack(l.outgoing, tag)
+	if l.state == over {
+		l.bye(l.cancelWhy) // the 200 crossed our CANCEL
+		return
+	}
+	err := error(nil)
+	switch {
+	case l.earlyTag == tag && l.earlyBody != nil && (!isSDP(res) || bytes.Equal(l.earlyBody, res.Body())):
+	case isSDP(res):
+		err = l.sound.Accept(res.Body())
+	default:
+		err = errors.New("200 without a description")
+	}
+	if err != nil {
+		c := Cause{Code: 488, Reason: "Not Acceptable Here"}
+		l.bye(c)
+		l.end(c)
+		return
+	}
+	l.state = confirmed
+	l.session.agreed(l, res)
+	close(l.answer)
+}
+
+// ack acknowledges a 2xx (RFC 3261 §13.2.2.4) and keeps the ACK: each
+// repetition of the 2xx gets it again.
+func (l *Leg) ack(invite *sipmsg.Request, tag string) {
+	seq := invite.CSeq().SeqNo
+	ack := l.draft(sipmsg.ACK, seq)
+	l.s.request(ack, l.hop, newBranch())
+	l.mu.Lock()
+	l.acks[ackKey(tag, seq)] = ack
+	l.mu.Unlock()
+	l.s.write(ack)
+}
+
+func ackKey(tag string, seq uint32) string { return fmt.Sprint(tag, " ", seq) }
+
+// write sends an ACK, the one request without transaction.
+func (s *Server) write(ack *sipmsg.Request) {
+	if err := s.tpl.WriteMsg(ack.Clone()); err != nil {
+		s.log.Debug("ack not sent", "error", err)
+	}
+}
+
+// repeated takes a 2xx that is not the first: a repetition gets its ACK again,
+// one of another phone (a fork) gets ACK and BYE. It runs outside the loop, since
+// answers may come after its end.
+func (l *Leg) repeated(res *sipmsg.Response) {
+	if res.StatusCode < 200 || res.StatusCode > 299 || res.CSeq() == nil || res.To() == nil {
+		return
+	}
+	tag, seq := tagOf(res.To().Params), res.CSeq().SeqNo
+	l.mu.Lock()
+	ack := l.acks[ackKey(tag, seq)]
+	room := len(l.acks) < 32
+	l.mu.Unlock()
+	switch {
+	case ack != nil:
+		l.s.write(ack)
+	case room:
+		l.s.tasks.Go(func() { l.post(func() { l.decline(res, tag, seq) }) })
+	}
+}
+
+// decline ends the dialog that a second callee of a fork made: RFC 3261 §13.2.2.4.
+func (l *Leg) decline(res *sipmsg.Response, tag string, seq uint32) {
+	l.mu.Lock()
+	_, known := l.acks[ackKey(tag, seq)]
+	l.mu.Unlock()
+	if known {
+		return
+	}
+	own := l.dialog
+	l.dialog.remoteTag = tag
+	l.dialog.routes = recordedRoutes(res, true)
+	l.refresh(res)
+	l.ack(l.outgoing, tag)
+	l.bye(Cause{Code: 0})
+	l.dialog = own
+	l.dialog.localSeq++ // the BYE took a number
+}
+
+// strayResponse takes answers without transaction. sipgo keeps those of an
+// INVITE for 64·T1, and so long a 2xx may be repeated; later ones are dropped
+// (RFC 6026 §7.2).
+func (s *Server) strayResponse(*sipmsg.Response) {}
+
+// cancel gives an unanswered INVITE up.
+func (l *Leg) cancel(c Cause) {
+	l.wantCancel, l.cancelWhy = true, c
+	if l.state == ringing {
+		l.sendCancel()
+	}
+}
+
+// sendCancel sends the CANCEL (RFC 3261 §9.1). An INVITE that has no final answer
+// after 64·T1 is taken for cancelled.
+func (l *Leg) sendCancel() {
+	l.sentCancel = true
+	req := sipmsg.NewRequest(sipmsg.CANCEL, *l.outgoing.Recipient.Clone())
+	req.AppendHeader(l.outgoing.Via().Clone())
+	for _, h := range l.outgoing.GetHeaders("Route") {
+		req.AppendHeader(sipmsg.HeaderClone(h))
+	}
+	maxForwards := sipmsg.MaxForwardsHeader(70)
+	req.AppendHeader(&maxForwards)
+	for _, name := range []string{"From", "To", "Call-ID"} {
+		req.AppendHeader(sipmsg.NewHeader(name, header(l.outgoing, name)))
+	}
+	req.AppendHeader(&sipmsg.CSeqHeader{SeqNo: l.outgoing.CSeq().SeqNo, MethodName: sipmsg.CANCEL})
+	for _, f := range reasonFields(l.cancelWhy) {
+		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	req.SetBody(nil)
+	l.s.steer(req, l.hop)
+	tx, err := l.s.send(l.s.ctx, req)
+	if err != nil {
+		l.log.Debug("cancel not sent", "error", err)
+	} else {
+		l.watch(tx, func(*sipmsg.Response) {})
+	}
+	invite := l.outgoingTx
+	l.after(64*t1, invite.Terminate) // harmless once it has ended
+}
+
+// bye ends a confirmed dialog.
+func (l *Leg) bye(c Cause) {
+	req := l.next(sipmsg.BYE)
+	for _, f := range reasonFields(c) {
+		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	req.SetBody(nil)
+	tx, err := l.s.send(l.s.ctx, req)
+	if err != nil {
+		l.log.Debug("bye not sent", "error", err)
+		return
+	}
+	l.watch(tx, func(*sipmsg.Response) {}) // whatever the answer, the dialog is over
+}
+
+func randomSeconds(n int) int { return rand.IntN(n) }
+
+// backoff is how long to wait after a 491 (RFC 3261 §14.1): the owner of the
+// Call-ID waits longer, so that the two sides do not meet again.
+func (l *Leg) backoff() time.Duration {
+	steps := rand.IntN(200) // of 10 ms
+	if !l.uas {
+		steps = 210 + rand.IntN(190)
+	}
+	return time.Duration(steps) * 10 * time.Millisecond
+}

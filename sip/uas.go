@@ -1,0 +1,424 @@
+package sip
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// RFC 3261 §17: the round-trip estimate and the longest interval.
+const (
+	t1 = 500 * time.Millisecond
+	t2 = 4 * time.Second
+)
+
+// onInvite serves a new INVITE. Its goroutine becomes the loop of the leg.
+func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
+	if s.draining.Load() {
+		s.reject(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
+		return
+	}
+	if len(req.Body()) > 0 && !isSDP(req) {
+		s.reject(req, tx, 415, "Unsupported Media Type", field{"Accept", "application/sdp"})
+		return
+	}
+	if header(req, "Replaces") != "" {
+		s.reject(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3891 §3: no dialog of ours can be replaced
+		return
+	}
+	target := contactOf(req)
+	if target == "" {
+		s.reject(req, tx, 400, "Missing Contact") // RFC 3261 §8.1.1.8
+		return
+	}
+	if req.MaxForwards() != nil && req.MaxForwards().Val() == 0 {
+		s.reject(req, tx, 483, "Too Many Hops") // a call is always sent on
+		return
+	}
+	line, ok := s.authenticated(req, tx, h)
+	if !ok {
+		return
+	}
+	if s.sessionTooSmall(req, tx) {
+		return
+	}
+	key := s.front.transactionKey(req)
+	s.mu.Lock()
+	merged := s.calls[callKey(req)]
+	s.mu.Unlock()
+	if merged != nil {
+		s.reject(req, tx, 482, "Loop Detected") // RFC 3261 §8.2.2.2: a copy that took another way
+		return
+	}
+
+	l := s.newLeg(h)
+	l.uas = true
+	l.state = ringing
+	l.line = line
+	l.callID = req.CallID().Value()
+	l.invite, l.inviteTx = req, tx
+	l.dialed = userOf(&req.Recipient)
+	from := req.From()
+	display, _ := unquote(`"` + from.DisplayName + `"`)
+	l.caller = Identity{Display: clip(display, 80), User: clip(userOf(&from.Address), 80)}
+	l.maxForwards = 70
+	if m := req.MaxForwards(); m != nil {
+		l.maxForwards = int(m.Val())
+	}
+	l.userAgent = clip(header(req, "User-Agent"), 200)
+	// Every answer above 100 has the one tag (RFC 3261 §8.2.6.2): it goes into the
+	// request that sipgo copies from, before the first answer.
+	req.To().Params.Add("tag", l.localTag)
+	l.dialog = dialog{
+		local: bare(req.To().Value()), remote: bare(from.Value()), remoteTag: tagOf(from.Params),
+		localSeq: 0, remoteSeq: req.CSeq().SeqNo, heard: true,
+		target: target, routes: recordedRoutes(req, false),
+	}
+	if !s.join(l, key) {
+		s.reject(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
+		return
+	}
+	l.pending++ // the INVITE wants a final answer
+	if err := tx.Respond(sipmsg100(s, req)); err != nil {
+		l.log.Debug("answer not sent", "code", 100, "error", err)
+	}
+	// A phone that cannot be answered any more has lost the call.
+	tx.OnTerminate(func(_ string, err error) {
+		if errors.Is(err, sipmsg.ErrTransactionTransport) {
+			s.tasks.Go(func() { l.post(l.unreachable) })
+		}
+	})
+	s.handler.Incoming(l)
+	l.loop()
+}
+
+// sipmsg100 builds the 100: RFC 3261 §17.2.1, at once, for the house may take its time.
+func sipmsg100(s *Server, req *sipmsg.Request) *sipmsg.Response {
+	res := s.answer(req, 100, "Trying", nil)
+	res.To().Params.Remove("tag")
+	return res
+}
+
+// bare returns an address header without its parameters.
+func bare(s string) string {
+	a, ok := parseAddress(s)
+	if !ok {
+		return s
+	}
+	a.params = nil
+	return a.String()
+}
+
+// unreachable ends a leg whose INVITE transaction broke.
+func (l *Leg) unreachable() {
+	if l.state != ringing || !l.uas {
+		return
+	}
+	l.pending--
+	l.end(Cause{Code: 408, Reason: "Connection Lost", Remote: true})
+}
+
+// fields are what answers of ours that make or change the dialog carry.
+func (l *Leg) fields() []field {
+	return []field{{"Contact", l.s.contact(l.hop, l.line.Username)}, {"Allow", allow}, {"Supported", "timer"}}
+}
+
+func (l *Leg) ring(early bool) error {
+	if !l.uas || l.state != ringing {
+		return ErrState
+	}
+	code, reason := 180, "Ringing"
+	if early && l.early == nil && isSDP(l.invite) {
+		sound := l.negotiator()
+		if sound == nil {
+			return ErrState
+		}
+		sdp, err := sound.Answer(l.invite.Body())
+		if err != nil {
+			l.refuse(488, "Not Acceptable Here")
+			l.end(Cause{Code: 488, Reason: "Not Acceptable Here"})
+			return &Refusal{488, "Not Acceptable Here"}
+		}
+		l.early = sdp
+	}
+	if early && l.early != nil {
+		code, reason = 183, "Session Progress"
+	}
+	res := l.s.answer(l.invite, code, reason, nil, l.fields()...)
+	if code == 183 {
+		describe(res, l.early)
+	}
+	return l.inviteTx.Respond(res)
+}
+
+// refuse gives the INVITE a final answer of 300 and above.
+func (l *Leg) refuse(code int, reason string) {
+	if reason == "" {
+		reason = "Declined"
+	}
+	l.pending--
+	l.s.respond(l.invite, l.inviteTx, code, reason)
+	l.forgetInvite()
+}
+
+// forgetInvite makes the INVITE unknown to CANCEL.
+func (l *Leg) forgetInvite() {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	delete(l.s.invites, l.s.front.transactionKey(l.invite))
+}
+
+// accepted is a 2xx to an INVITE of the peer that waits for its ACK. RFC 3261
+// §13.3.1.4: it is repeated until then, over every transport.
+type accepted struct {
+	tx       *sipmsg.ServerTx
+	res      *sipmsg.Response
+	seq      uint32
+	late     bool // it carries our offer, the ACK the answer
+	interval time.Duration
+	again    *time.Timer
+	giveUp   *time.Timer
+	acked    chan<- error // told the result; may be nil
+	served   func()       // lets the request handler return; may be nil
+}
+
+// take answers the INVITE with 200.
+func (l *Leg) take(acked chan<- error) error {
+	if !l.uas || l.state != ringing {
+		return ErrState
+	}
+	sound := l.negotiator()
+	if sound == nil {
+		return ErrState
+	}
+	sdp, late, err := l.early, false, error(nil)
+	switch {
+	case sdp != nil:
+	case isSDP(l.invite):
+		sdp, err = sound.Answer(l.invite.Body())
+	default:
+		sdp, err = sound.Offer()
+		late = true
+	}
+	if err != nil {
+		l.refuse(488, "Not Acceptable Here") // RFC 3261 §13.3.1.3
+		l.end(Cause{Code: 488, Reason: "Not Acceptable Here"})
+		return &Refusal{488, "Not Acceptable Here"}
+	}
+	res := l.s.answer(l.invite, 200, "OK", nil, l.fields()...)
+	l.session.accept(l, l.invite, res)
+	describe(res, sdp)
+	l.state = answered
+	l.forgetInvite()
+	l.accept(&accepted{tx: l.inviteTx, res: res, seq: l.invite.CSeq().SeqNo, late: late, acked: acked})
+	l.pending-- // accept counts it again until the ACK
+	return nil
+}
+
+// accept sends a 2xx and repeats it until its ACK, T1 doubling up to T2, for 64·T1.
+func (l *Leg) accept(a *accepted) {
+	l.accepted = a
+	l.pending++
+	if err := a.tx.Respond(a.res); err != nil {
+		l.log.Debug("answer not sent", "code", 200, "error", err)
+	}
+	a.interval = t1
+	a.again = l.after(a.interval, func() { l.repeat(a) })
+	a.giveUp = l.after(64*t1, func() { l.unacknowledged(a) })
+}
+
+func (l *Leg) repeat(a *accepted) {
+	if l.accepted != a {
+		return
+	}
+	if err := a.tx.Respond(a.res); err != nil {
+		l.log.Debug("answer not repeated", "code", 200, "error", err)
+	}
+	a.interval = min(2*a.interval, t2)
+	a.again.Reset(a.interval)
+}
+
+// unacknowledged gives up waiting for an ACK: RFC 3261 §13.3.1.4, BYE.
+func (l *Leg) unacknowledged(a *accepted) {
+	if l.accepted != a {
+		return
+	}
+	l.settle(ErrOver)
+	c := Cause{Code: 408, Reason: "No ACK"}
+	l.bye(c)
+	l.end(c)
+}
+
+// settle ends the waiting for an ACK.
+func (l *Leg) settle(err error) *accepted {
+	a := l.accepted
+	if a == nil {
+		return nil
+	}
+	l.accepted = nil
+	l.pending--
+	a.again.Stop()
+	a.giveUp.Stop()
+	if a.acked != nil {
+		a.acked <- err
+	}
+	if a.served != nil {
+		a.served()
+	}
+	return a
+}
+
+// acknowledged takes the ACK of a 2xx.
+func (l *Leg) acknowledged(ack *sipmsg.Request) {
+	a := l.accepted
+	if a == nil || ack.CSeq().SeqNo != a.seq {
+		return
+	}
+	var bad error
+	if a.late && l.state != over {
+		// RFC 3264 §4: the ACK has the answer to the offer that our 2xx made.
+		bad = errors.New("no answer in the ACK")
+		if sound := l.negotiator(); sound != nil && isSDP(ack) {
+			bad = sound.Accept(ack.Body())
+		}
+	}
+	if bad != nil {
+		l.settle(&Refusal{488, "Not Acceptable Here"})
+		c := Cause{Code: 488, Reason: "Not Acceptable Here"}
+		l.bye(c)
+		l.end(c)
+		return
+	}
+	if l.state == answered {
+		l.state = confirmed
+		l.session.start(l)
+	}
+	l.settle(nil)
+	if l.byeOwed != nil {
+		l.bye(*l.byeOwed)
+		l.byeOwed = nil
+	}
+	if f := l.deferred; f != nil {
+		l.deferred = nil
+		f()
+	}
+	l.resume()
+}
+
+// onCancel serves a CANCEL (RFC 3261 §9.2).
+func (s *Server) onCancel(req *sipmsg.Request, tx *sipmsg.ServerTx) {
+	s.mu.Lock()
+	l := s.invites[s.front.transactionKey(req)]
+	s.mu.Unlock()
+	if l == nil {
+		s.respond(req, tx, 481, "Call/Transaction Does Not Exist")
+		return
+	}
+	req.To().Params.Add("tag", l.localTag)
+	s.respond(req, tx, 200, "OK")
+	l.post(func() { l.cancelled(req) })
+}
+
+// cancelled ends an INVITE that its caller does not want any more.
+func (l *Leg) cancelled(req *sipmsg.Request) {
+	if l.state != ringing {
+		return // our final answer crossed the CANCEL
+	}
+	l.refuse(487, "Request Terminated")
+	l.end(Cause{Code: 487, Reason: reasonText(req), Remote: true, Elsewhere: completedElsewhere(req)})
+}
+
+// serve lets the loop answer an in-dialog request and returns when that is done.
+func (l *Leg) serve(req *sipmsg.Request, tx *sipmsg.ServerTx) {
+	served := make(chan struct{})
+	if !l.post(func() { l.receive(req, tx, func() { close(served) }) }) {
+		l.s.reject(req, tx, 481, "Call/Transaction Does Not Exist")
+		return
+	}
+	select {
+	case <-served:
+	case <-l.gone:
+	}
+}
+
+// receive serves an in-dialog request; served must be called once it has its final answer.
+func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, served func()) {
+	respond := func(code int, reason string, fields ...field) {
+		l.s.respond(req, tx, code, reason, fields...)
+		served()
+	}
+	tag := tagOf(req.From().Params)
+	if !l.peerTag(tag) {
+		respond(481, "Call/Transaction Does Not Exist")
+		return
+	}
+	seq := req.CSeq().SeqNo
+	if l.dialog.heard && seq <= l.dialog.remoteSeq {
+		respond(500, "CSeq Out Of Order") // RFC 3261 §12.2.2
+		return
+	}
+	l.dialog.remoteSeq, l.dialog.heard = seq, true
+	if req.Method == sipmsg.BYE {
+		l.ended(req, respond)
+		return
+	}
+	if l.state == over {
+		respond(481, "Call/Transaction Does Not Exist")
+		return
+	}
+	switch req.Method {
+	case sipmsg.INVITE:
+		l.reinvited(req, tx, respond, served)
+	case sipmsg.UPDATE:
+		l.updated(req, tx, respond, served)
+	case sipmsg.INFO:
+		l.informed(req, respond)
+	case sipmsg.OPTIONS:
+		respond(200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"}, field{"Supported", "timer"})
+	case sipmsg.NOTIFY, sipmsg.PRACK:
+		respond(481, "Call/Transaction Does Not Exist") // no subscription, no reliable answer of ours (RFC 3262 §3)
+	case sipmsg.REFER, sipmsg.MESSAGE, sipmsg.SUBSCRIBE, sipmsg.PUBLISH:
+		respond(405, "Method Not Allowed", field{"Allow", allow})
+	default:
+		respond(501, "Not Implemented", field{"Allow", allow})
+	}
+}
+
+// peerTag reports whether a request is from the other end of this dialog.
+func (l *Leg) peerTag(tag string) bool {
+	if l.dialog.remoteTag != "" || l.uas {
+		return tag == l.dialog.remoteTag
+	}
+	for _, t := range l.tags { // early dialogs of an outgoing INVITE
+		if t == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// ended serves a BYE.
+func (l *Leg) ended(req *sipmsg.Request, respond func(int, string, ...field)) {
+	respond(200, "OK")
+	switch l.state {
+	case over:
+		return
+	case ringing, calling:
+		if l.uas { // RFC 3261 §15.1.2: the INVITE is answered 487
+			l.refuse(487, "Request Terminated")
+		} else {
+			l.cancel(Cause{})
+		}
+	case answered:
+		l.settle(ErrOver)
+	}
+	if l.accepted != nil {
+		l.settle(nil)
+	}
+	l.end(Cause{Reason: reasonText(req), Remote: true})
+}
+
+// retryAfter is a time after which glare has passed (RFC 3261 §14.2).
+func retryAfter() field { return field{"Retry-After", strconv.Itoa(randomSeconds(10))} }
