@@ -122,22 +122,15 @@ func (db *DB) dropOldActivity(ctx context.Context, tx *sql.Tx) error {
 // maxDetail is the most octets of detail that one entry keeps.
 const maxDetail = 16 << 10
 
-// ActivityFilter narrows a list of activity; zero fields do not. Text matches the beginning.
-type ActivityFilter struct {
-	From, To       time.Time // From <= t < To
-	Event          []string  // one of these
-	ResourcePrefix string
-	ActorPrefix    string // of the actor's name, in any case, or id
-	Outcome        string
-	IP             string
-}
+// ActivityFilter is store.ActivityFilter: the doors of the rooms above name that one.
+type ActivityFilter = store.ActivityFilter
 
 // Activity lists the log of an account, newest first, with everything that was recorded before. The query looks at event, resource and actor.
 func (db *DB) Activity(ctx context.Context, account store.ID, f ActivityFilter, p Page) ([]store.Activity, string, error) {
 	if err := db.queue.flush(ctx); err != nil {
 		return nil, "", err
 	}
-	w, err := f.where(account, p)
+	w, err := conditions(f, account, p)
 	if err != nil {
 		return nil, "", err
 	}
@@ -158,7 +151,7 @@ func (db *DB) Activity(ctx context.Context, account store.ID, f ActivityFilter, 
 		}
 		rows = append(rows, r)
 		return err
-	}, `SELECT seq, `+activityColumns+` FROM activity`+w.text+` ORDER BY seq DESC LIMIT ?`, append(w.args, p.limit()+1)...)
+	}, `SELECT seq, `+activityColumns+` FROM activity`+w.text+` ORDER BY seq DESC LIMIT ?`, append(w.args, limit(p)+1)...)
 	if err != nil {
 		return nil, "", readError("list activity", err)
 	}
@@ -170,7 +163,7 @@ func (db *DB) Activity(ctx context.Context, account store.ID, f ActivityFilter, 
 	return items, next, nil
 }
 
-func (f *ActivityFilter) where(account store.ID, p Page) (where, error) {
+func conditions(f ActivityFilter, account store.ID, p Page) (where, error) {
 	var w where
 	w.and("account_id = ?", account)
 	if !f.From.IsZero() {

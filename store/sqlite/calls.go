@@ -147,13 +147,8 @@ func interrupt(r *store.CallRecord) {
 	r.EndedAt, r.Outcome, r.HangupBy, r.HangupCause = last, store.OutcomeInterrupted, "system", "the server stopped during the call"
 }
 
-// CallFilter narrows a list of call records; zero fields do not.
-type CallFilter struct {
-	User      store.ID  // as caller or callee
-	From, To  time.Time // when it started: From <= t < To
-	Outcome   store.Outcome
-	Direction string
-}
+// CallFilter is store.CallFilter: the doors of the rooms above name that one.
+type CallFilter = store.CallFilter
 
 // CallRecords lists calls, newest first. The query looks at names and numbers of both sides and what was dialed.
 func (db *DB) CallRecords(ctx context.Context, account store.ID, f CallFilter, p Page) ([]store.CallRecord, string, error) {
@@ -185,7 +180,7 @@ func (db *DB) CallRecords(ctx context.Context, account store.ID, f CallFilter, p
 		r, err := scanCall(scan)
 		items = append(items, r)
 		return err
-	}, `SELECT `+callColumns+` FROM call_records`+w.text+` ORDER BY id DESC LIMIT ?`, append(w.args, p.limit()+1)...)
+	}, `SELECT `+callColumns+` FROM call_records`+w.text+` ORDER BY id DESC LIMIT ?`, append(w.args, limit(p)+1)...)
 	if err != nil {
 		return nil, "", readError("list call records", err)
 	}

@@ -48,7 +48,7 @@ func (db *DB) Messages(ctx context.Context, account store.ID, mailboxes []store.
 		m, err := scanMessage(scan)
 		items = append(items, m)
 		return err
-	}, `SELECT `+messageColumns+` FROM messages`+w.text+` ORDER BY id DESC LIMIT ?`, append(w.args, p.limit()+1)...)
+	}, `SELECT `+messageColumns+` FROM messages`+w.text+` ORDER BY id DESC LIMIT ?`, append(w.args, limit(p)+1)...)
 	if err != nil {
 		return nil, "", readError("list messages", err)
 	}

@@ -9,19 +9,16 @@ import (
 	"pbx/store"
 )
 
-// Page asks for one part of a list. Lists begin with the newest.
-type Page struct {
-	Limit  int    // 0 means 50; at most 500
-	Cursor string // as returned with the page before; empty: the first page
-	Query  string // text to look for
-}
+// Page is store.Page: the doors of the rooms above name that one.
+type Page = store.Page
 
 const (
 	defaultLimit = 50
 	maxLimit     = 500
 )
 
-func (p Page) limit() int {
+// limit is how many rows a page has.
+func limit(p Page) int {
 	if p.Limit <= 0 {
 		return defaultLimit
 	}
@@ -30,10 +27,10 @@ func (p Page) limit() int {
 
 // cut takes the one row off that was read too many and returns the cursor of the next page, empty at the end.
 func cut[T any](p Page, items []T, cursor func(*T) string) ([]T, string) {
-	if len(items) <= p.limit() {
+	if len(items) <= limit(p) {
 		return items, ""
 	}
-	items = items[:p.limit()]
+	items = items[:limit(p)]
 	return items, cursor(&items[len(items)-1])
 }
 
@@ -46,8 +43,8 @@ func pageOf[T any](all []T, p Page, id func(*T) store.ID, wanted func(*T) bool) 
 		}
 	}
 	slices.SortFunc(found, func(a, b *T) int { return cmp.Compare(id(b), id(a)) })
-	items := make([]T, 0, min(len(found), p.limit()+1))
-	for _, t := range found[:min(len(found), p.limit()+1)] {
+	items := make([]T, 0, min(len(found), limit(p)+1))
+	for _, t := range found[:min(len(found), limit(p)+1)] {
 		items = append(items, *t)
 	}
 	items, next := cut(p, items, func(t *T) string { return string(id(t)) })

@@ -130,10 +130,10 @@ func (db *DB) ProvisionFetches(ctx context.Context, account, device store.ID, p 
 		seqs, items = append(seqs, seq), append(items, f)
 		return err
 	}, `SELECT seq, id, account_id, device_id, at, file, source, user_agent, status, bytes FROM provision_fetches`+w.text+` ORDER BY seq DESC LIMIT ?`,
-		append(w.args, p.limit()+1)...)
+		append(w.args, limit(p)+1)...)
 	if err != nil {
 		return nil, "", readError("list provisioning log", err)
 	}
-	items, next := cut(p, items, func(*store.ProvisionFetch) string { return strconv.FormatInt(seqs[p.limit()-1], 10) })
+	items, next := cut(p, items, func(*store.ProvisionFetch) string { return strconv.FormatInt(seqs[limit(p)-1], 10) })
 	return items, next, nil
 }

@@ -204,12 +204,8 @@ func (db *DB) Device(_ context.Context, account, id store.ID) (store.Device, err
 	return store.Device{}, store.ErrNotFound
 }
 
-// DeviceFilter narrows a list of devices; zero fields do not.
-type DeviceFilter struct {
-	User store.ID // has a line for this user
-	Kind store.DeviceKind
-	Base store.ID // handsets of this base
-}
+// DeviceFilter is store.DeviceFilter: the doors of the rooms above name that one.
+type DeviceFilter = store.DeviceFilter
 
 // Devices lists the devices of an account, newest first. The query looks into name, MAC address in any spelling, vendor and model.
 func (db *DB) Devices(_ context.Context, account store.ID, f DeviceFilter, p Page) ([]store.Device, string, error) {
