@@ -10,7 +10,7 @@ const (
 	kindPCMU       // RFC 3551 §4.5.14
 	kindPCMA       // RFC 3551 §4.5.14
 	kindEvent      // telephone-event: RFC 4733
-	kindNoise      // comfort noise: RFC 3389
+	kindNoise      // comfort noise, RFC 3389: welcome but not needed
 )
 
 func (k kind) audio() bool { return k == kindPCMU || k == kindPCMA }

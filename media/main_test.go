@@ -27,12 +27,12 @@ func bubble(t *testing.T, f func(t *testing.T, n *mediatest.Net, house *media.En
 	synctest.Test(t, func(t *testing.T) {
 		n := mediatest.NewNet()
 		house := media.NewEngine(media.Config{Network: n})
-		defer func() {
-			house.Close()
+		t.Cleanup(func() { // after all others
 			if open := n.Open(); open != 0 {
 				t.Errorf("%d sockets left open", open)
 			}
-		}()
+		})
+		defer house.Close()
 		f(t, n, house)
 	})
 }

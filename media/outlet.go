@@ -141,6 +141,13 @@ func (o *outlet) relay(l *link, p *packet) {
 	if len(o.players) > 0 || !o.ready() {
 		return
 	}
+	if !p.kind.audio() && (p.kind != kindEvent || !o.terms.events) {
+		// Not for this peer. What follows closes up, so that it looks like no loss.
+		if o.owner == l && l.stream == p.stream && !l.packing && int16(p.seq+l.seqOff-o.seq) >= 0 {
+			l.seqOff--
+		}
+		return
+	}
 	packing := l.packing
 	if p.kind.audio() {
 		packing = o.otherLength(p.end - p.start)
@@ -157,8 +164,13 @@ func (o *outlet) relay(l *link, p *packet) {
 		return // older than this stretch
 	}
 	h := header{marker: marker, seq: p.seq + l.seqOff, ts: p.ts + l.tsOff, ssrc: o.ssrc}
-	switch {
-	case p.kind.audio():
+	if p.kind == kindEvent {
+		h.number = o.terms.event
+		if packing {
+			h.seq = o.seq
+		}
+		o.advance(h.ts)
+	} else {
 		convert(p.payload(), p.kind, o.terms.audio)
 		h.number = o.terms.number
 		if packing {
@@ -166,18 +178,6 @@ func (o *outlet) relay(l *link, p *packet) {
 			return
 		}
 		o.advance(h.ts + uint32(p.end-p.start))
-	case p.kind == kindEvent && o.terms.events:
-		h.number = o.terms.event
-		if packing {
-			h.seq = o.seq
-		}
-		o.advance(h.ts)
-	default:
-		// Not for this peer. What follows closes up, so that it looks like no loss.
-		if !packing && int16(h.seq-o.seq) >= 0 {
-			l.seqOff--
-		}
-		return
 	}
 	if int16(h.seq+1-o.seq) > 0 {
 		o.seq = h.seq + 1

@@ -214,11 +214,9 @@ func (s *Session) take(p *packet) {
 		s.log.Debug("source proven", "from", p.from)
 	}
 	switch p.kind {
-	case kindNone, kindNoise:
-		return // RFC 3389: comfort is welcome but not needed
 	case kindEvent:
 		s.press(p)
-	default:
+	case kindPCMU, kindPCMA:
 		if taps := s.taps.Load(); taps != nil {
 			for _, t := range *taps {
 				t.push(p)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -49,7 +50,7 @@ func (n *Net) ListenPacket(_ context.Context, addr netip.AddrPort) (net.PacketCo
 	if n.conns[addr] != nil {
 		return nil, fmt.Errorf("listen %s: address in use", addr)
 	}
-	c := &Conn{net: n, local: addr, queue: make(chan datagram, 512), done: make(chan struct{})}
+	c := &Conn{net: n, local: addr, timer: time.NewTimer(time.Hour), poke: make(chan struct{}, 1), done: make(chan struct{})}
 	n.conns[addr] = c
 	return c, nil
 }
@@ -70,64 +71,105 @@ func (n *Net) Send(from, to netip.AddrPort, packet []byte) {
 	if fate.Drop {
 		return
 	}
-	for range 1 + fate.Copies {
-		d := datagram{from: from, n: len(packet), data: buffers.Get().(*[bufferSize]byte)}
-		d.n = copy(d.data[:], packet)
-		if wait := n.Latency + fate.Delay; wait > 0 {
-			time.AfterFunc(wait, func() { n.deliver(to, d) })
-		} else {
-			n.deliver(to, d)
-		}
-	}
-}
-
-func (n *Net) deliver(to netip.AddrPort, d datagram) {
 	n.mu.Lock()
 	c := n.conns[to]
 	n.mu.Unlock()
 	if c == nil {
-		buffers.Put(d.data)
 		return
 	}
-	select {
-	case c.queue <- d:
-	default: // a full queue loses packets, as a socket does
-		buffers.Put(d.data)
+	due := time.Now().Add(n.Latency + fate.Delay)
+	for range 1 + fate.Copies {
+		c.put(from, due, packet)
 	}
 }
 
-const bufferSize = 2048
+const (
+	bufferSize = 2048
+	queueSize  = 512
+)
 
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
-
+// datagram is a packet on its way.
 type datagram struct {
+	due  time.Time
 	from netip.AddrPort
 	n    int
-	data *[bufferSize]byte
+	data [bufferSize]byte
 }
 
-// Conn is a socket of a Net.
+// Conn is a socket of a Net. What was sent first and takes no longer arrives first.
 type Conn struct {
 	net    *Net
 	local  netip.AddrPort
-	queue  chan datagram
 	done   chan struct{}
 	closer sync.Once
+	timer  *time.Timer
+	poke   chan struct{} // something new is first in the queue
+
+	mu    sync.Mutex
+	queue []*datagram // by due
+	free  []*datagram
+}
+
+func (c *Conn) put(from netip.AddrPort, due time.Time, packet []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == queueSize {
+		return // a full queue loses packets, as a socket does
+	}
+	var d *datagram
+	if last := len(c.free) - 1; last >= 0 {
+		d, c.free = c.free[last], c.free[:last]
+	} else {
+		d = new(datagram)
+	}
+	d.due, d.from, d.n = due, from, copy(d.data[:], packet)
+	at := len(c.queue)
+	for at > 0 && c.queue[at-1].due.After(due) {
+		at--
+	}
+	c.queue = slices.Insert(c.queue, at, d)
+	if at == 0 {
+		select {
+		case c.poke <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// next takes the first packet that has arrived, or tells how long the first is on its way.
+func (c *Conn) next(b []byte) (n int, from netip.AddrPort, wait time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		return 0, from, time.Hour, false
+	}
+	d := c.queue[0]
+	if wait := time.Until(d.due); wait > 0 {
+		return 0, from, wait, false
+	}
+	c.queue = c.queue[:copy(c.queue, c.queue[1:])]
+	c.free = append(c.free, d)
+	return copy(b, d.data[:d.n]), d.from, 0, true
+}
+
+// ReadFromUDPAddrPort waits for a packet. It is for one reader at a time.
+func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	for {
+		n, from, wait, ok := c.next(b)
+		if ok {
+			return n, from, nil
+		}
+		c.timer.Reset(wait)
+		select {
+		case <-c.timer.C:
+		case <-c.poke:
+		case <-c.done:
+			return 0, netip.AddrPort{}, net.ErrClosed
+		}
+	}
 }
 
 var errNoDeadline = errors.New("mediatest: no deadlines")
-
-// ReadFromUDPAddrPort waits for a packet.
-func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
-	select {
-	case d := <-c.queue:
-		n := copy(b, d.data[:d.n])
-		buffers.Put(d.data)
-		return n, d.from, nil
-	case <-c.done:
-		return 0, netip.AddrPort{}, net.ErrClosed
-	}
-}
 
 // WriteToUDPAddrPort sends a packet.
 func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
@@ -165,6 +207,7 @@ func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
 func (c *Conn) Close() error {
 	c.closer.Do(func() {
 		close(c.done)
+		c.timer.Stop()
 		c.net.mu.Lock()
 		defer c.net.mu.Unlock()
 		delete(c.net.conns, c.local)
