@@ -1,0 +1,189 @@
+package calltest_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pbx/call/calltest"
+	"pbx/sip/siptest"
+	"pbx/store"
+)
+
+var (
+	seed        = flag.Uint64("seed", 1, "of the random calls")
+	randomCalls = flag.Int("calls", 300, "how many random calls")
+)
+
+// TestRandomCalls lets phones do whatever comes to mind while one message in twenty is lost:
+// in the end no call, leg or sound is left, and each call has one record with an end and a reason.
+func TestRandomCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var phones []*calltest.Phone
+		for i := range 12 {
+			u := h.user(fmt.Sprintf("user%d", i), fmt.Sprint(201+i), func(u *store.User) {
+				u.Voicemail.Enabled = i%3 == 0
+				u.RingTimeout = 10 * time.Second
+			})
+			for n := range 1 + i%2 {
+				c := calltest.PhoneConfig{Voice: 300 + 50*float64(len(phones))}
+				if len(phones)%4 == 3 {
+					c.Transport = "tcp"
+				}
+				phones = append(phones, h.phone(fmt.Sprintf("phone%d-%d", i, n), &u, c, len(phones)%5 == 4))
+			}
+		}
+		chance := rand.New(rand.NewPCG(*seed, 0))
+		var mu sync.Mutex
+		h.net.Drop(func(m siptest.Message) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return m.From.Port() == 5060 && m.To.Port() == 5060 && chance.Float64() < 0.05 // TCP loses nothing
+		})
+
+		var placed atomic.Int64
+		ctx, quit := context.WithCancel(t.Context())
+		var people, callers sync.WaitGroup
+		for i, p := range phones {
+			people.Go(func() { receive(ctx, p, rand.New(rand.NewPCG(*seed, uint64(1000+i)))) })
+			callers.Go(func() {
+				r := rand.New(rand.NewPCG(*seed, uint64(i+1)))
+				for placed.Add(1) <= int64(*randomCalls) {
+					place(ctx, p, r)
+				}
+			})
+		}
+		callers.Wait()
+		quit()
+		people.Wait()
+
+		err := until(5*time.Minute, func() error {
+			if n, legs, sounds := h.engine.Count(), h.sip.Stats().Legs, h.media.Stats().Sessions; n+legs+sounds > 0 {
+				return fmt.Errorf("left: %d calls, %d legs, %d sounds", n, legs, sounds)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		outcomes := make(map[store.Outcome]int)
+		records := h.records()
+		for _, r := range records {
+			outcomes[r.Outcome]++
+			if r.EndedAt.IsZero() || r.Outcome == store.OutcomeOngoing || r.HangupCause == "" {
+				t.Errorf("record without an end: %s", inShort(r))
+			}
+		}
+		if got := h.incoming.Load(); int64(len(records)) != got {
+			t.Errorf("%d calls left %d records", got, len(records))
+		}
+		if len(records) < *randomCalls*9/10 {
+			t.Errorf("of %d calls only %d arrived", *randomCalls, len(records))
+		}
+		if outcomes[store.OutcomeAnswered] == 0 || outcomes[store.OutcomeCancelled] == 0 || outcomes[store.OutcomeNoAnswer] == 0 {
+			t.Errorf("not random enough: %v", outcomes)
+		}
+		t.Logf("%d calls: %v", len(records), outcomes)
+		for _, p := range phones {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		h.close()
+	})
+}
+
+// pause waits up to so many seconds.
+func pause(r *rand.Rand, seconds float64) {
+	<-time.After(time.Duration(r.Float64() * seconds * float64(time.Second)))
+}
+
+// place makes one call and ends it somehow.
+func place(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
+	pause(r, 5)
+	number := fmt.Sprint(201 + r.IntN(13)) // one of them nobody has
+	switch r.IntN(12) {
+	case 0:
+		number = "*43"
+	case 1:
+		number = "*97"
+	}
+	c, err := p.Call(ctx, number)
+	if err != nil {
+		return
+	}
+	fiddle(ctx, c, r)
+	c.HangUp()
+	select {
+	case <-c.Done():
+	case <-time.After(70 * time.Second):
+		// The phone's own last words were lost too; the house must cope without them.
+	}
+}
+
+// fiddle holds, resumes and presses keys for a while, if the call is up.
+func fiddle(ctx context.Context, c *calltest.Call, r *rand.Rand) {
+	for range r.IntN(4) {
+		pause(r, 8)
+		if over(c) {
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		switch r.IntN(5) {
+		case 0:
+			_ = c.Hold(ctx)
+		case 1:
+			_ = c.HoldOld(ctx)
+		case 2:
+			_ = c.Resume(ctx)
+		case 3:
+			_ = c.Press(ctx, "12#")
+		case 4:
+			_ = c.SendInfo(ctx, '5')
+		}
+		cancel()
+	}
+	pause(r, 8)
+}
+
+// receive answers, refuses or ignores what comes in until ctx ends.
+func receive(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	for {
+		c, err := p.Next(ctx)
+		if err != nil {
+			return
+		}
+		r := rand.New(rand.NewPCG(r.Uint64(), 0))
+		calls.Go(func() {
+			_ = c.Ring(false)
+			pause(r, 4)
+			switch r.IntN(8) {
+			case 0:
+				_ = c.Refuse(486)
+			case 1:
+				_ = c.Refuse(603)
+			case 2, 3: // not at home
+				select {
+				case <-c.Done():
+				case <-time.After(time.Minute):
+				}
+			default:
+				answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+				defer cancel()
+				if c.Answer(answering) == nil {
+					fiddle(answering, c, r)
+				}
+				c.HangUp()
+			}
+		})
+	}
+}
