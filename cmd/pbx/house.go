@@ -199,7 +199,8 @@ func firstStart(ctx context.Context, db *sqlite.DB, cfg *config) (setupToken str
 		return "", err
 	}
 	if cfg.adminEmail != "" {
-		return "", admin.Bootstrap(ctx, db, cfg.adminEmail, store.Secret(cfg.adminPassword))
+		_, err := admin.Bootstrap(ctx, admin.Open(db), cfg.adminEmail, cfg.adminPassword)
+		return "", err
 	}
 	var raw [10]byte
 	rand.Read(raw[:])

@@ -38,6 +38,7 @@ func (h *house) metrics() http.Handler {
 	counter("sip_invites_total", "INVITE requests that opened a call.", func() float64 { return float64(h.sip.Stats().Invites) })
 	counter("rtp_packets_received_total", "RTP packets received.", func() float64 { return float64(h.media.Stats().Received) })
 	counter("rtp_packets_sent_total", "RTP packets sent.", func() float64 { return float64(h.media.Stats().Sent) })
-	counter("rtp_packets_dropped_total", "RTP packets dropped as stray or malformed.", func() float64 { return float64(h.media.Stats().Dropped) })
+	counter("rtp_packets_lost_total", "RTP packets that never arrived.", func() float64 { return float64(h.media.Stats().Lost) })
+	counter("rtp_packets_stray_total", "RTP packets from sources that were not believed.", func() float64 { return float64(h.media.Stats().Stray) })
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 )
@@ -175,20 +174,4 @@ func (h *house) onlyLoopback(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// httpBase is the address by which this client reached us, for links that phones store. Without a request, for a
-// preview, it is the first of our addresses.
-func (h *house) httpBase(r *http.Request) string {
-	if r == nil {
-		if urls := h.web.urls(); len(urls) > 0 {
-			return strings.TrimSuffix(urls[0], "/")
-		}
-		return ""
-	}
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	return scheme + "://" + r.Host
 }

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"pbx/admin"
+)
+
+// sipAddress tells where a phone that reached us at our address local registers: the advertised name, or that address,
+// with the ports of the listeners that it reaches there. For a preview local is the zero Addr and any of our addresses will do.
+func (h *house) sipAddress(local netip.Addr) (host string, udpPort, tcpPort int) {
+	local = local.Unmap()
+	listeners := h.sip.Listeners()
+	if !local.IsValid() {
+		for _, l := range listeners {
+			if !local.IsValid() || local.IsLoopback() && !l.Addr.Addr().IsLoopback() {
+				local = l.Addr.Addr()
+			}
+		}
+	}
+	ports := map[string]int{}
+	for _, exact := range []bool{false, true} { // a listener on this very address beats one elsewhere
+		for _, l := range listeners {
+			if (l.Addr.Addr() == local) == exact && (exact || ports[l.Transport] == 0) {
+				ports[l.Transport] = int(l.Addr.Port())
+			}
+		}
+	}
+	host = h.cfg.advertise
+	if host == "" {
+		host = local.String()
+	}
+	return host, ports["udp"], ports["tcp"]
+}
+
+// httpBase is the address by which this client reached us, for links that phones store. Without a request, for a
+// preview, it is the first of our addresses.
+func (h *house) httpBase(r *http.Request) string {
+	if r == nil {
+		if urls := h.web.urls(); len(urls) > 0 {
+			return strings.TrimSuffix(urls[0], "/")
+		}
+		return ""
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}
+
+func (h *house) adminConfig() admin.Config {
+	return admin.Config{
+		DB: admin.Open(h.db), Bus: h.bus, Calls: h.calls, Phones: h.sip, Provisioning: h.prov, Plan: h.plans.plan,
+		Places:     admin.Places{SIP: h.sipAddress, HTTPBase: h.httpBase},
+		SetupToken: h.setupToken, Version: buildVersion(), Log: h.log.With("room", "admin"),
+	}
+}
