@@ -259,14 +259,14 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 		}
 		return verdict{reply: m.refusal(code, reason, hops, extra), to: replyAddr(top, from, transport), why: why}
 	}
+	if !strings.EqualFold(parts[len(parts)-1], "SIP/2.0") {
+		return refuse(505, "Version Not Supported", "version")
+	}
 	if !viaOK {
 		return refuse(400, "Bad Via", "bad Via")
 	}
 	if len(parts) != 3 {
 		return refuse(400, "Bad Request-URI", "blanks in request line")
-	}
-	if !strings.EqualFold(parts[2], "SIP/2.0") {
-		return refuse(505, "Version Not Supported", "version")
 	}
 	for _, h := range m.fields {
 		if h.name == "" {

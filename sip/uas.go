@@ -28,17 +28,17 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.reject(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3891 §3: no dialog of ours can be replaced
 		return
 	}
-	target := contactOf(req)
-	if target == "" {
-		s.reject(req, tx, 400, "Missing Contact") // RFC 3261 §8.1.1.8
-		return
-	}
 	if req.MaxForwards() != nil && req.MaxForwards().Val() == 0 {
 		s.reject(req, tx, 483, "Too Many Hops") // a call is always sent on
 		return
 	}
 	line, ok := s.authenticated(req, tx, h)
 	if !ok {
+		return
+	}
+	target := contactOf(req)
+	if target == "" {
+		s.reject(req, tx, 400, "Missing Contact") // RFC 3261 §8.1.1.8
 		return
 	}
 	if s.sessionTooSmall(req, tx) {

@@ -92,6 +92,9 @@ func NewPhone(ctx context.Context, c PhoneConfig) (*Phone, error) {
 	}
 	if c.Domain == "" {
 		c.Domain = c.Server.Addr().String()
+		if c.Server.Addr().Is6() {
+			c.Domain = "[" + c.Domain + "]" // RFC 3261 §25.1: an IPv6reference
+		}
 	}
 	if c.Sound == nil {
 		c.Sound = func() sip.Negotiator { return &Silence{Host: c.Local.Addr()} }
