@@ -104,11 +104,3 @@ func convert(payload []byte, from, to kind) {
 		payload[i] = table[b]
 	}
 }
-
-// silence is the code of a sample of value 0.
-func (k kind) silence() byte {
-	if k == kindPCMA {
-		return 0xd5
-	}
-	return 0xff
-}

@@ -58,6 +58,7 @@ func without(got []received, number uint8) []received {
 			skipped++
 			continue
 		}
+		r.packet = append([]byte(nil), r.packet...)
 		seq := r.seq() - skipped
 		r.packet[2], r.packet[3] = byte(seq>>8), byte(seq)
 		out = append(out, r)
