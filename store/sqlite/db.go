@@ -168,6 +168,7 @@ func connect(path string, size int, more string) (*sql.DB, error) {
 	name := "file:" + (&url.URL{Path: path}).EscapedPath() +
 		fmt.Sprintf("?_pragma=busy_timeout(%d)", (patience/2).Milliseconds()) +
 		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
+		"&_pragma=journal_size_limit(67108864)" + // a long backup must not leave a large log behind
 		"&_txlock=immediate" + more
 	pool, err := sql.Open("sqlite", name)
 	if err != nil {

@@ -30,10 +30,19 @@ func bindingRow(b *store.Binding) []any {
 	}
 }
 
-// LoadBindings returns where telephones of all accounts can be reached, as known before a restart, without those that expired.
+// LoadBindings returns where telephones of all accounts can be reached, as
+// known before a restart. Those that expired meanwhile are removed: nobody else knows of them any more.
 func (db *DB) LoadBindings(ctx context.Context) ([]store.Binding, error) {
+	at := micros(now())
+	err := db.queue.later("remove expired bindings", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM bindings WHERE expires_at <= ?`, at)
+		return err
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
 	var items []store.Binding
-	err := each(ctx, db.read, func(scan scanner) error {
+	err = each(ctx, db.read, func(scan scanner) error {
 		var b store.Binding
 		var path string
 		var registered, expires int64
@@ -45,7 +54,7 @@ func (db *DB) LoadBindings(ctx context.Context) ([]store.Binding, error) {
 		b.RegisteredAt, b.ExpiresAt = fromMicros(registered), fromMicros(expires)
 		items = append(items, b)
 		return json.Unmarshal([]byte(path), &items[len(items)-1].Path)
-	}, `SELECT `+bindingColumns+` FROM bindings WHERE expires_at > ? ORDER BY id`, micros(now()))
+	}, `SELECT `+bindingColumns+` FROM bindings WHERE expires_at > ? ORDER BY id`, at)
 	return items, readError("load bindings", err)
 }
 

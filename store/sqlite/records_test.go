@@ -391,6 +391,10 @@ func TestBindings(t *testing.T) {
 	got, err = h.LoadBindings(ctx)
 	must(t, err)
 	equal(t, "bindings of deleted lines", len(got), 0)
+	must(t, h.Flush(ctx))
+	var rows int
+	must(t, h.read.QueryRow(`SELECT count(*) FROM bindings`).Scan(&rows))
+	equal(t, "rows, expired ones included", rows, 0)
 }
 
 func TestProvisionFetches(t *testing.T) {

@@ -155,7 +155,8 @@ CREATE TABLE messages (
     search        TEXT NOT NULL -- what is shown of the caller, in lower case
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX messages_mailbox ON messages (mailbox, recording, read);
+CREATE INDEX messages_mailbox ON messages (account_id, mailbox, recording, read);
+CREATE INDEX messages_user ON messages (mailbox); -- for deleting a user
 CREATE INDEX messages_account ON messages (account_id, id);
 
 -- Records of calls outlive users and devices, so nothing here refers to them.
