@@ -58,10 +58,26 @@ func draftRequest(method sipmsg.RequestMethod, target string, routes []string, s
 
 // next numbers and finishes a request of ours.
 func (l *Leg) next(method sipmsg.RequestMethod) *sipmsg.Request {
+	l.reroute()
 	l.dialog.localSeq++
 	req := l.draft(method, l.dialog.localSeq)
 	l.s.request(req, l.hop, newBranch())
 	return req
+}
+
+// reroute looks for another way to a phone whose connection broke: it has
+// registered anew over another one.
+func (l *Leg) reroute() {
+	if l.hop.transport != "tcp" || l.s.flows.find(l.hop.remote) != nil {
+		return
+	}
+	_, bindings, _ := l.s.registrar.line(l.line.ID)
+	for _, b := range bindings {
+		if h, ok := l.s.route(b); ok {
+			l.hop = h
+			return
+		}
+	}
 }
 
 // contactOf returns the target that a message names, or "".

@@ -73,15 +73,19 @@ func (s *Server) contact(h hop, user string) string {
 // ends the transaction when it returns.
 func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 	defer tx.TerminateGracefully()
+	if !s.tasks.enter() {
+		return
+	}
+	defer s.tasks.leave()
 	defer func() {
 		if p := recover(); p != nil { // a bug: this request ends, the house stands
 			s.log.Error("request handler panicked", "method", req.Method, "panic", p, "stack", string(debug.Stack()))
-			s.reject(req, tx, 500, "Server Internal Error")
+			s.replyOnce(req, tx, 500, "Server Internal Error")
 		}
 	}()
 	if s.handlers.Add(1) > maxHandlers && req.Method != sipmsg.ACK && req.Method != sipmsg.BYE {
 		s.handlers.Add(-1)
-		s.reject(req, tx, 503, "Service Unavailable", field{"Retry-After", "10"}) // RFC 7339: shed new work first
+		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "10"}) // RFC 7339: shed new work first
 		return
 	}
 	defer s.handlers.Add(-1)
@@ -102,7 +106,7 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 	}
 	// RFC 3261 §8.2.2.3: nothing that a peer may require is understood beyond what is listed here.
 	if missing := unsupported(req); missing != "" {
-		s.reject(req, tx, 420, "Bad Extension", field{"Unsupported", missing})
+		s.replyOnce(req, tx, 420, "Bad Extension", field{"Unsupported", missing})
 		return
 	}
 	switch {
@@ -117,7 +121,7 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 			s.onOptions(req, tx)
 			return
 		}
-		s.reject(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3261 §12.2.2
+		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3261 §12.2.2
 	default:
 		s.onNew(req, tx, h)
 	}
@@ -139,17 +143,17 @@ func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	case sipmsg.OPTIONS:
 		s.onOptions(req, tx)
 	case sipmsg.BYE, sipmsg.UPDATE, sipmsg.INFO, sipmsg.NOTIFY, sipmsg.PRACK:
-		s.reject(req, tx, 481, "Call/Transaction Does Not Exist")
+		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist")
 	case sipmsg.REFER, sipmsg.MESSAGE, sipmsg.PUBLISH:
-		s.reject(req, tx, 405, "Method Not Allowed", field{"Allow", allow})
+		s.replyOnce(req, tx, 405, "Method Not Allowed", field{"Allow", allow})
 	default:
-		s.reject(req, tx, 501, "Not Implemented", field{"Allow", allow}) // RFC 3261 §8.2.1
+		s.replyOnce(req, tx, 501, "Not Implemented", field{"Allow", allow}) // RFC 3261 §8.2.1
 	}
 }
 
 // onOptions tells what is understood (RFC 3261 §11.2). Phones ask to see whether we live.
 func (s *Server) onOptions(req *sipmsg.Request, tx *sipmsg.ServerTx) {
-	s.reject(req, tx, 200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"},
+	s.replyOnce(req, tx, 200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"},
 		field{"Supported", supported}, field{"Allow-Events", allowEvents})
 }
 
@@ -174,7 +178,7 @@ func (s *Server) authenticated(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) 
 	from := h.remote.Addr()
 	blocked := s.guard.blocked(from)
 	if blocked && len(req.GetHeaders("Authorization")) > 0 && !s.knownFrom(req, from) {
-		s.reject(req, tx, 403, "Forbidden", field{"Retry-After", "60"})
+		s.replyOnce(req, tx, 403, "Forbidden", field{"Retry-After", "60"})
 		return store.Line{}, false
 	}
 	line, result := s.digest.check(req)
@@ -198,7 +202,7 @@ func (s *Server) authenticated(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) 
 		challenge = append(challenge, field{"WWW-Authenticate", c})
 	}
 	// Without transaction: a flood of requests that cost us a challenge each leaves nothing behind.
-	s.reject(req, tx, 401, "Unauthorized", challenge...)
+	s.replyOnce(req, tx, 401, "Unauthorized", challenge...)
 	return store.Line{}, false
 }
 
@@ -237,9 +241,9 @@ func (s *Server) respond(req *sipmsg.Request, tx *sipmsg.ServerTx, code int, rea
 	}
 }
 
-// reject answers without keeping the transaction, as a stateless server does
+// replyOnce answers without keeping the transaction, as a stateless server does
 // (RFC 3261 §8.2.7): a repeated request is simply served again.
-func (s *Server) reject(req *sipmsg.Request, tx *sipmsg.ServerTx, code int, reason string, fields ...field) {
+func (s *Server) replyOnce(req *sipmsg.Request, tx *sipmsg.ServerTx, code int, reason string, fields ...field) {
 	if err := tx.Connection().WriteMsg(s.answer(req, code, reason, nil, fields...)); err != nil {
 		s.log.Debug("answer not sent", "code", code, "error", err)
 	}

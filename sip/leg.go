@@ -46,9 +46,10 @@ type Leg struct {
 	s    *Server
 	log  *slog.Logger
 	uas  bool // the peer called us
-	hop  hop
 	line store.Line
 
+	near, far   netip.Addr    // us and the peer, when the leg began
+	self        string        // user part of our Contact
 	binding     store.Binding // outgoing
 	dialed      string        // incoming
 	caller      Identity      // incoming
@@ -72,6 +73,7 @@ type Leg struct {
 	// What follows belongs to the loop.
 	state   state
 	dialog  dialog
+	hop     hop // the way to the peer
 	pending int // transactions that the protocol still owes an end
 
 	invite   *sipmsg.Request  // incoming, the first one
@@ -98,7 +100,7 @@ type Leg struct {
 // newLeg makes a leg with everything but its dialog.
 func (s *Server) newLeg(h hop) *Leg {
 	return &Leg{
-		s: s, log: s.log, hop: h,
+		s: s, log: s.log, hop: h, near: h.local.Addr(), far: h.remote.Addr(),
 		localTag: token(),
 		inbox:    make(chan func()),
 		gone:     make(chan struct{}),
@@ -132,10 +134,10 @@ func (l *Leg) MaxForwards() int { return l.maxForwards }
 func (l *Leg) UserAgent() string { return l.userAgent }
 
 // Local returns our address as this peer sees it.
-func (l *Leg) Local() netip.Addr { return l.hop.local.Addr() }
+func (l *Leg) Local() netip.Addr { return l.near }
 
 // Peer returns the address of the peer.
-func (l *Leg) Peer() netip.Addr { return l.hop.remote.Addr() }
+func (l *Leg) Peer() netip.Addr { return l.far }
 
 // Progress yields the provisional answers of a callee; when nobody reads, the newest are kept.
 func (l *Leg) Progress() <-chan Progress { return l.progress }
@@ -273,6 +275,11 @@ func (l *Leg) loop() {
 	defer l.s.leave(l)
 	defer close(l.gone)
 	defer func() {
+		if l.accepted != nil {
+			l.settle(ErrOver)
+		}
+	}()
+	defer func() {
 		if p := recover(); p != nil { // a bug: this call ends, the house stands
 			l.log.Error("leg panicked", "call_id", l.callID, "panic", p, "stack", string(debug.Stack()))
 			l.end(Cause{Code: 500, Reason: "Server Internal Error"})
@@ -288,9 +295,11 @@ func (l *Leg) loop() {
 			f()
 		case ack := <-acks:
 			l.acknowledged(ack)
+		case <-l.s.ctx.Done(): // the server does not wait for the peer any longer
+			l.end(Cause{Code: 503, Reason: "Service Unavailable"})
+			return
 		}
 	}
-	l.session.stop()
 }
 
 // after has f run by the loop once d has passed.

@@ -51,20 +51,26 @@ func (hostNetwork) Addrs() ([]netip.Addr, error) {
 // HostNetwork returns the machine's own sockets.
 func HostNetwork() Network { return hostNetwork{} }
 
+// place is an address to listen on.
+type place struct {
+	addr netip.AddrPort
+	wild bool // one of many: the house can do without it
+}
+
 // expand replaces wildcard addresses by every address of this host. sipgo needs
 // concrete ones: it finds a listener by the address that a request is to leave from.
-func expand(n Network, addrs []netip.AddrPort) ([]netip.AddrPort, error) {
-	var all []netip.AddrPort
+func expand(n Network, addrs []netip.AddrPort) ([]place, error) {
+	var all []place
 	seen := make(map[netip.AddrPort]bool)
-	add := func(a netip.AddrPort) {
+	add := func(a netip.AddrPort, wild bool) {
 		if !seen[a] {
 			seen[a] = true
-			all = append(all, a)
+			all = append(all, place{a, wild})
 		}
 	}
 	for _, a := range addrs {
 		if !a.Addr().IsUnspecified() {
-			add(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
+			add(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), false)
 			continue
 		}
 		hosts, err := n.Addrs()
@@ -74,7 +80,7 @@ func expand(n Network, addrs []netip.AddrPort) ([]netip.AddrPort, error) {
 		for _, h := range hosts {
 			// "::" means both families, "0.0.0.0" means IPv4 alone.
 			if h.Is4() || a.Addr().Is6() {
-				add(netip.AddrPortFrom(h, a.Port()))
+				add(netip.AddrPortFrom(h, a.Port()), true)
 			}
 		}
 	}

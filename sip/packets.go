@@ -112,9 +112,8 @@ func (f *packetFront) note(from netip.AddrPort) {
 	}
 	pool := f.l.s.tpl.Pool("udp")
 	if own := pool.Get(f.l.local.String()); own != nil {
-		if old := pool.Get(from.String()); old != own {
-			pool.Add(from.String(), own)
-		}
+		pool.Add(from.String(), own)
+		own.TryClose() // Get counted a use; closing is ours alone
 	}
 }
 
@@ -145,16 +144,14 @@ func isSTUN(b []byte) bool {
 	return len(b) >= 20 && b[0]&0xc0 == 0 && b[4] == 0x21 && b[5] == 0x12 && b[6] == 0xa4 && b[7] == 0x42
 }
 
-// listenPackets opens the UDP sockets.
-func (s *Server) listenPackets(ctx context.Context, addrs []netip.AddrPort) error {
-	for _, a := range addrs {
-		conn, err := s.cfg.Network.ListenPacket(ctx, a)
-		if err != nil {
-			return err
-		}
-		local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-		local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-		s.packets = append(s.packets, &packetListener{s: s, conn: conn, local: local, multi: len(addrs) > 1})
+// listenPacket opens one UDP socket.
+func (s *Server) listenPacket(ctx context.Context, a netip.AddrPort) (netip.AddrPort, error) {
+	conn, err := s.cfg.Network.ListenPacket(ctx, a)
+	if err != nil {
+		return a, err
 	}
-	return nil
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+	s.packets = append(s.packets, &packetListener{s: s, conn: conn, local: local})
+	return local, nil
 }

@@ -418,6 +418,9 @@ func (r *registrar) forget(why string, which func(reg *registered, b *store.Bind
 	r.mu.Lock()
 	var news []event.News
 	for _, reg := range r.lines {
+		if !slices.ContainsFunc(reg.bindings, func(b *store.Binding) bool { return which(reg, b) }) {
+			continue
+		}
 		before := len(reg.bindings)
 		for _, b := range slices.Clone(reg.bindings) {
 			if which(reg, b) {

@@ -51,7 +51,7 @@ type Server struct {
 
 	ctx      context.Context // until Close
 	stop     context.CancelFunc
-	tasks    sync.WaitGroup // goroutines of ours
+	tasks    tasks // goroutines of ours, and those that serve requests
 	draining atomic.Bool
 	started  atomic.Bool
 	handlers atomic.Int64
@@ -195,44 +195,45 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 	return nil
 }
 
-// listen opens the sockets. A free port is the same for UDP and TCP if that can be had.
+// listen opens the sockets. A free port is the same everywhere, if that can be had.
 func (s *Server) listen(ctx context.Context) error {
-	udp, err := expand(s.cfg.Network, s.cfg.UDP)
-	if err != nil {
-		return err
-	}
-	tcp, err := expand(s.cfg.Network, s.cfg.TCP)
-	if err != nil {
-		return err
-	}
-	if err := s.listenPackets(ctx, udp); err != nil {
-		return err
-	}
-	for _, a := range tcp {
-		if a.Port() == 0 {
-			if same := s.udpPort(a.Addr()); same != 0 {
-				if s.listenStreams(ctx, []netip.AddrPort{netip.AddrPortFrom(a.Addr(), same)}) == nil {
+	var shared uint16
+	open := func(addrs []netip.AddrPort, listen func(context.Context, netip.AddrPort) (netip.AddrPort, error)) error {
+		places, err := expand(s.cfg.Network, addrs)
+		if err != nil {
+			return err
+		}
+		for _, p := range places {
+			if p.addr.Port() == 0 && shared != 0 {
+				if _, err := listen(ctx, netip.AddrPortFrom(p.addr.Addr(), shared)); err == nil {
 					continue
 				}
 			}
+			local, err := listen(ctx, p.addr)
+			switch {
+			case err != nil && p.wild: // an address that is going away, or a family that is half switched off
+				s.log.Warn("address not listened on", "local", p.addr, "error", err)
+			case err != nil:
+				return err
+			case p.addr.Port() == 0 && shared == 0:
+				shared = local.Port()
+			}
 		}
-		if err := s.listenStreams(ctx, []netip.AddrPort{a}); err != nil {
-			return err
-		}
+		return nil
 	}
-	if len(s.packets)+len(s.streams) == 0 {
-		return errors.New("this host has no address to listen on")
+	if err := open(s.cfg.UDP, s.listenPacket); err != nil {
+		return err
+	}
+	if err := open(s.cfg.TCP, s.listenStream); err != nil {
+		return err
+	}
+	if len(s.packets) == 0 && len(s.cfg.UDP) > 0 || len(s.streams) == 0 && len(s.cfg.TCP) > 0 {
+		return errors.New("no address of this host could be listened on")
+	}
+	for _, l := range s.packets {
+		l.multi = len(s.packets) > 1
 	}
 	return nil
-}
-
-func (s *Server) udpPort(a netip.Addr) uint16 {
-	for _, l := range s.packets {
-		if l.local.Addr() == a {
-			return l.local.Port()
-		}
-	}
-	return 0
 }
 
 // Listeners returns the bound sockets, UDP first.
@@ -319,7 +320,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.closeSockets()
 	s.txl.Close()
 	s.tpl.Close()
-	s.tasks.Wait()
+	s.tasks.wait()
 	return nil
 }
 

@@ -273,6 +273,7 @@ const (
 // choice to us we refresh, with and without its support of the extension.
 type sessionTimer struct {
 	interval time.Duration // 0: not agreed
+	floor    time.Duration // what a 422 asked for
 	ours     bool          // we refresh
 	update   bool          // the peer takes UPDATE
 	timer    *time.Timer
@@ -285,7 +286,7 @@ func (s *Server) sessionTooSmall(req *sipmsg.Request, tx *sipmsg.ServerTx) bool 
 	if text == "" || seconds(text, sessionInterval) >= minSession {
 		return false
 	}
-	s.reject(req, tx, 422, "Session Interval Too Small", field{"Min-SE", secondsText(minSession)})
+	s.replyOnce(req, tx, 422, "Session Interval Too Small", field{"Min-SE", secondsText(minSession)})
 	return true
 }
 
@@ -295,7 +296,19 @@ func (t *sessionTimer) ask(req *sipmsg.Request) {
 		t.interval = sessionInterval
 	}
 	req.AppendHeader(sipmsg.NewHeader("Session-Expires", secondsText(t.interval)))
-	req.AppendHeader(sipmsg.NewHeader("Min-SE", secondsText(max(minSession, min(t.interval, sessionInterval)/20))))
+	if t.floor > 0 {
+		req.AppendHeader(sipmsg.NewHeader("Min-SE", secondsText(t.floor)))
+	}
+}
+
+// larger takes the minimum that a 422 asks for, once.
+func (t *sessionTimer) larger(res *sipmsg.Response) bool {
+	floor := seconds(header(res, "Min-SE"), 0)
+	if t.floor > 0 || floor <= t.interval || floor > 24*time.Hour {
+		return false
+	}
+	t.interval, t.floor = floor, floor
+	return true
 }
 
 // renew puts what was agreed into a request that refreshes (RFC 4028 §7.4).

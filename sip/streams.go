@@ -87,19 +87,18 @@ func (fs *flows) closeAll() {
 	}
 }
 
-// listenStreams opens the TCP sockets.
-func (s *Server) listenStreams(ctx context.Context, addrs []netip.AddrPort) error {
-	for _, a := range addrs {
-		l, err := s.cfg.Network.Listen(ctx, a)
-		if err != nil {
-			return err
-		}
-		s.streams = append(s.streams, l)
-		if s.flows.addr == nil {
-			s.flows.addr = l.Addr()
-		}
+// listenStream opens one TCP socket.
+func (s *Server) listenStream(ctx context.Context, a netip.AddrPort) (netip.AddrPort, error) {
+	l, err := s.cfg.Network.Listen(ctx, a)
+	if err != nil {
+		return a, err
 	}
-	return nil
+	s.streams = append(s.streams, l)
+	if s.flows.addr == nil {
+		s.flows.addr = l.Addr()
+	}
+	local, _ := addrPortOf(l.Addr())
+	return local, nil
 }
 
 // acceptStreams hands the connections of one socket to sipgo.

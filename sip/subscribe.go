@@ -65,7 +65,7 @@ func (e *events) subscribe(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	key := req.CallID().Value() + "\x00" + tag
 	name, rest, _ := strings.Cut(header(req, "Event"), ";")
 	if !strings.EqualFold(trim(name), "message-summary") {
-		s.reject(req, tx, 489, "Bad Event", field{"Allow-Events", allowEvents}) // RFC 6665 §7.3.1
+		s.replyOnce(req, tx, 489, "Bad Event", field{"Allow-Events", allowEvents}) // RFC 6665 §7.3.1
 		return
 	}
 	e.mu.Lock()
@@ -73,7 +73,7 @@ func (e *events) subscribe(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	e.mu.Unlock()
 	if tag != "" && sub == nil {
 		// RFC 6665 §4.1.2.2: after a restart phones learn by this that they must subscribe anew.
-		s.reject(req, tx, 481, "Subscription Does Not Exist")
+		s.replyOnce(req, tx, 481, "Subscription Does Not Exist")
 		return
 	}
 	line, ok := s.authenticated(req, tx, h)
@@ -81,7 +81,7 @@ func (e *events) subscribe(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		return
 	}
 	if sub != nil && sub.line.ID != line.ID {
-		s.reject(req, tx, 403, "Forbidden")
+		s.replyOnce(req, tx, 403, "Forbidden")
 		return
 	}
 	asked := maxSubscription

@@ -40,7 +40,7 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	if !ok {
 		l.line = store.Line{ID: o.To.LineID, AccountID: o.To.AccountID, DeviceID: o.To.DeviceID, UserID: o.To.UserID}
 	}
-	l.caller = o.From
+	l.caller, l.self = o.From, o.From.User
 	l.callID = token() + token()
 	l.sound = o.Sound
 	l.userAgent = o.To.UserAgent
@@ -53,29 +53,36 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 		local: nameAddr(o.From, host), remote: nameAddr(o.Called, host),
 		target: o.To.Contact, routes: slices.Clone(o.To.Path), // RFC 3327 §5.3: the way back to the phone
 	}
-	req := l.draft(sipmsg.INVITE, 1)
-	l.dialog.localSeq = 1
+	if !s.join(l, "") {
+		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, errClosed)
+	}
+	if err := l.dial(ctx, offer); err != nil {
+		s.leave(l)
+		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, err)
+	}
+	s.tasks.Go(l.loop)
+	return l, nil
+}
+
+// dial sends the INVITE, for the first time or with another session interval.
+func (l *Leg) dial(ctx context.Context, offer []byte) error {
+	l.dialog.localSeq++
+	req := l.draft(sipmsg.INVITE, l.dialog.localSeq)
 	*req.MaxForwards() = sipmsg.MaxForwardsHeader(l.maxForwards)
-	for _, f := range []field{{"Contact", s.contact(h, o.From.User)}, {"Allow", allow}, {"Supported", "timer"}} {
+	for _, f := range l.fields() {
 		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
 	}
 	l.session.ask(req)
 	describe(req, offer)
-	s.request(req, h, newBranch())
-	if !s.join(l, "") {
-		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, errClosed)
-	}
-	l.outgoing = req
-	tx, err := s.send(ctx, req)
+	l.s.request(req, l.hop, newBranch())
+	tx, err := l.s.send(ctx, req)
 	if err != nil {
-		s.leave(l)
-		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, err)
+		return err
 	}
-	l.outgoingTx = tx
+	l.outgoing, l.outgoingTx = req, tx
 	tx.OnRetransmission(l.repeated)
 	l.watch(tx, l.progressed)
-	s.tasks.Go(l.loop)
-	return l, nil
+	return nil
 }
 
 // route returns the way to a binding; over TCP only a connection that is up is one.
@@ -135,6 +142,10 @@ func (l *Leg) progressed(res *sipmsg.Response) {
 		l.provisional(res)
 	case res.StatusCode < 300:
 		l.taken(res)
+	case res.StatusCode == 422 && l.state != over && l.session.larger(res):
+		if err := l.dial(l.s.ctx, l.outgoing.Body()); err != nil { // RFC 4028 §7.3
+			l.end(Cause{Code: 408, Reason: "Connection Lost"})
+		}
 	default: // sipgo has sent the ACK
 		l.end(Cause{Code: res.StatusCode, Reason: clip(res.Reason, 80), Remote: true})
 	}

@@ -17,19 +17,19 @@ const (
 // onInvite serves a new INVITE. Its goroutine becomes the loop of the leg.
 func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	if s.draining.Load() {
-		s.reject(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
+		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
 		return
 	}
 	if len(req.Body()) > 0 && !isSDP(req) {
-		s.reject(req, tx, 415, "Unsupported Media Type", field{"Accept", "application/sdp"})
+		s.replyOnce(req, tx, 415, "Unsupported Media Type", field{"Accept", "application/sdp"})
 		return
 	}
 	if header(req, "Replaces") != "" {
-		s.reject(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3891 §3: no dialog of ours can be replaced
+		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3891 §3: no dialog of ours can be replaced
 		return
 	}
 	if req.MaxForwards() != nil && req.MaxForwards().Val() == 0 {
-		s.reject(req, tx, 483, "Too Many Hops") // a call is always sent on
+		s.replyOnce(req, tx, 483, "Too Many Hops") // a call is always sent on
 		return
 	}
 	line, ok := s.authenticated(req, tx, h)
@@ -38,7 +38,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	}
 	target := contactOf(req)
 	if target == "" {
-		s.reject(req, tx, 400, "Missing Contact") // RFC 3261 §8.1.1.8
+		s.replyOnce(req, tx, 400, "Missing Contact") // RFC 3261 §8.1.1.8
 		return
 	}
 	if s.sessionTooSmall(req, tx) {
@@ -49,7 +49,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	merged := s.calls[callKey(req)]
 	s.mu.Unlock()
 	if merged != nil {
-		s.reject(req, tx, 482, "Loop Detected") // RFC 3261 §8.2.2.2: a copy that took another way
+		s.replyOnce(req, tx, 482, "Loop Detected") // RFC 3261 §8.2.2.2: a copy that took another way
 		return
 	}
 
@@ -57,11 +57,15 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	l.uas = true
 	l.state = ringing
 	l.line = line
+	l.self = line.Username
 	l.callID = req.CallID().Value()
 	l.invite, l.inviteTx = req, tx
 	l.dialed = userOf(&req.Recipient)
 	from := req.From()
-	display, _ := unquote(`"` + from.DisplayName + `"`)
+	display, ok := unquote(`"` + from.DisplayName + `"`)
+	if !ok {
+		display = ""
+	}
 	l.caller = Identity{Display: clip(display, 80), User: clip(userOf(&from.Address), 80)}
 	l.maxForwards = 70
 	if m := req.MaxForwards(); m != nil {
@@ -77,7 +81,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		target: target, routes: recordedRoutes(req, false),
 	}
 	if !s.join(l, key) {
-		s.reject(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
+		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
 		return
 	}
 	l.pending++ // the INVITE wants a final answer
@@ -122,7 +126,7 @@ func (l *Leg) unreachable() {
 
 // fields are what answers of ours that make or change the dialog carry.
 func (l *Leg) fields() []field {
-	return []field{{"Contact", l.s.contact(l.hop, l.line.Username)}, {"Allow", allow}, {"Supported", "timer"}}
+	return []field{{"Contact", l.s.contact(l.hop, l.self)}, {"Allow", allow}, {"Supported", "timer"}}
 }
 
 func (l *Leg) ring(early bool) error {
@@ -334,7 +338,7 @@ func (l *Leg) cancelled(req *sipmsg.Request) {
 func (l *Leg) serve(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 	served := make(chan struct{})
 	if !l.post(func() { l.receive(req, tx, func() { close(served) }) }) {
-		l.s.reject(req, tx, 481, "Call/Transaction Does Not Exist")
+		l.s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist")
 		return
 	}
 	select {
