@@ -1,0 +1,173 @@
+import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { setCalls } from '../live/store';
+import { type Change, change } from './cache';
+import { type Account, type Device, type Message, type Settings, type User, api, ifMatch, inAccount } from './client';
+import { ok } from './problem';
+import type { components } from './schema';
+
+type Schemas = components['schemas'];
+
+/** As many objects of a kind as the portal keeps for searching. */
+const most = 5000;
+
+async function all<T>(page: (cursor?: string) => Promise<{ items: T[]; next_cursor: string | null }>): Promise<T[]> {
+  const items: T[] = [];
+  let cursor: string | undefined;
+  do {
+    const p = await page(cursor);
+    items.push(...p.items);
+    cursor = p.next_cursor ?? undefined;
+  } while (cursor && items.length < most);
+  return items;
+}
+
+export const keys = {
+  users: ['users'],
+  user: (id: string) => ['user', id],
+  devices: ['devices'],
+  device: (id: string) => ['device', id],
+  models: ['models'],
+  provisioning: ['provisioning'],
+  messages: ['messages'],
+  calls: ['calls'],
+  records: ['records'],
+  activity: ['activity'],
+  settings: ['my-settings'],
+  account: ['account'],
+};
+
+export const useUsers = (enabled = true) =>
+  useQuery({
+    queryKey: keys.users,
+    enabled,
+    queryFn: ({ signal }) => all((cursor) => ok(api.GET('/accounts/{account}/users', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }))),
+  });
+
+export const useUser = (id: string) =>
+  useQuery({ queryKey: keys.user(id), queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/users/{user}', { params: { path: { ...inAccount, user: id } }, signal })) });
+
+export const useDevices = (enabled = true) =>
+  useQuery({
+    queryKey: keys.devices,
+    enabled,
+    queryFn: ({ signal }) => all((cursor) => ok(api.GET('/accounts/{account}/devices', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }))),
+  });
+
+export const useDevice = (id: string) =>
+  useQuery({ queryKey: keys.device(id), queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/devices/{device}', { params: { path: { ...inAccount, device: id } }, signal })) });
+
+export const useModels = (enabled = true) =>
+  useQuery({ queryKey: keys.models, enabled, staleTime: Infinity, queryFn: async ({ signal }) => (await ok(api.GET('/accounts/{account}/device-models', { params: { path: inAccount }, signal }))).items });
+
+export const useProvisioning = (enabled = true) =>
+  useQuery({ queryKey: keys.provisioning, enabled, queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/provisioning', { params: { path: inAccount }, signal })) });
+
+export const useMySettings = () => useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => ok(api.GET('/me/settings', { signal })) });
+
+export const useAccount = () => useQuery({ queryKey: keys.account, queryFn: ({ signal }) => ok(api.GET('/accounts/{account}', { params: { path: inAccount }, signal })) });
+
+/** Live calls: one answer fills the live store, the event stream keeps it. */
+export const useLiveCalls = () =>
+  useQuery({
+    queryKey: keys.calls,
+    queryFn: async ({ signal }) => {
+      const { items } = await ok(api.GET('/accounts/{account}/calls', { params: { path: inAccount }, signal }));
+      setCalls(items);
+      return items.length;
+    },
+  });
+
+export const useMessages = () =>
+  useQuery({
+    queryKey: keys.messages,
+    queryFn: async ({ signal }) => {
+      let counts: Schemas['MailboxCounts'] = { new: 0, old: 0 };
+      const items = await all<Message>(async (cursor) => {
+        const page = await ok(api.GET('/accounts/{account}/voicemail-messages', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }));
+        counts = page.counts;
+        return page;
+      });
+      return { items, counts };
+    },
+  });
+
+export const useNewVoicemail = () => useMessages().data?.items.filter((m) => !m.read).length ?? 0;
+
+export interface RecordFilter {
+  q?: string;
+  from?: string;
+  to?: string;
+  outcome?: Schemas['CallOutcome'];
+  direction?: Schemas['CallDirection'];
+  user_id?: string;
+}
+export const useRecords = (filter: RecordFilter, limit = 50) =>
+  useInfiniteQuery({
+    queryKey: [...keys.records, filter, limit],
+    placeholderData: keepPreviousData,
+    initialPageParam: '',
+    queryFn: ({ pageParam, signal }) => ok(api.GET('/accounts/{account}/call-records', { params: { path: inAccount, query: { ...filter, limit, cursor: pageParam || undefined } }, signal })),
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
+  });
+
+export interface ActivityFilter {
+  from?: string;
+  to?: string;
+  event?: string[];
+  resource?: string;
+  actor?: string;
+  outcome?: Schemas['ActivityOutcome'];
+  ip?: string;
+}
+export const useActivity = (filter: ActivityFilter) =>
+  useInfiniteQuery({
+    queryKey: [...keys.activity, filter],
+    placeholderData: keepPreviousData,
+    staleTime: Infinity,
+    initialPageParam: '',
+    queryFn: ({ pageParam, signal }) => ok(api.GET('/accounts/{account}/activity', { params: { path: inAccount, query: { ...filter, limit: 50, cursor: pageParam || undefined } }, signal })),
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
+  });
+
+// Changes. Each is on the screen at once and goes back when it is refused.
+
+export type UserPatch = Schemas['UserPatch'];
+export const saveUser = (id: string, patch: UserPatch) =>
+  change<User, UserPatch>({
+    key: keys.user(id),
+    id,
+    patch,
+    lists: [keys.users],
+    send: (body, version) => ok(api.PATCH('/accounts/{account}/users/{user}', { params: { path: { ...inAccount, user: id } }, headers: ifMatch(version), body })),
+  });
+
+export type DevicePatch = Schemas['DevicePatch'];
+export const saveDevice = (id: string, patch: DevicePatch) =>
+  change<Device, DevicePatch>({
+    key: keys.device(id),
+    id,
+    patch,
+    lists: [keys.devices, keys.users, ['user']],
+    send: (body, version) => ok(api.PATCH('/accounts/{account}/devices/{device}', { params: { path: { ...inAccount, device: id } }, headers: ifMatch(version), body })),
+  });
+
+export type AccountPatch = Schemas['AccountPatch'];
+export const saveAccount = (id: string, patch: AccountPatch) =>
+  change<Account, AccountPatch>({
+    key: keys.account,
+    id,
+    patch,
+    lists: [],
+    send: (body, version) => ok(api.PATCH('/accounts/{account}', { params: { path: inAccount }, headers: ifMatch(version), body })),
+  });
+
+export const saveSettings = (patch: Schemas['SettingsPatch']) =>
+  change<Settings, Schemas['SettingsPatch']>({
+    key: keys.settings,
+    id: 'my-settings',
+    patch,
+    lists: [],
+    send: (body, version) => ok(api.PATCH('/me/settings', { headers: ifMatch(version), body })),
+  });
+
+export type { Change };

@@ -1,0 +1,63 @@
+import { useEffect } from 'react';
+import { cache } from '../api/cache';
+import { account, base } from '../api/client';
+import { keys, useLiveCalls } from '../api/queries';
+import { useSessions } from '../api/session';
+import { listen } from './socket';
+import type { News } from './store';
+
+/** Which lists an object of a kind is in. */
+const shownIn: Record<string, unknown[][]> = {
+  user: [keys.users, ['user'], keys.devices, ['device'], keys.settings],
+  device: [keys.devices, ['device'], keys.users, ['user']],
+  account: [keys.account, keys.provisioning],
+  provisioning: [keys.provisioning],
+  message: [keys.messages],
+};
+
+/** Turns news into "fetch this again", gathered so that a burst costs one fetch. */
+function gatherer() {
+  const due = new Map<string, unknown[]>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return (queryKeys: unknown[][]) => {
+    for (const k of queryKeys) due.set(JSON.stringify(k), k);
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      const all = [...due.values()];
+      due.clear();
+      for (const queryKey of all) void cache.invalidateQueries({ queryKey });
+    }, 60);
+  };
+}
+
+export function Live({ onSignedOut }: { onSignedOut: () => void }) {
+  const { refresh } = useSessions();
+  useLiveCalls();
+  useEffect(() => {
+    const again = gatherer();
+    const onNews = (news: News) => {
+      switch (news.type) {
+        case 'registration.changed':
+          return again([keys.devices, ['device'], keys.users, ['user']]);
+        case 'call.started':
+        case 'call.ended':
+          return again([keys.records, ['record']]);
+        case 'voicemail.received':
+        case 'voicemail.changed':
+          return again([keys.messages]);
+        case 'object.changed': {
+          const { type } = news.data as { type: string };
+          if (type === 'account' || type === 'user') void refresh();
+          return again(shownIn[type] ?? []);
+        }
+      }
+    };
+    return listen({
+      url: (after) => `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${base}/accounts/${account}/events${after === undefined ? '' : `?after=${after}`}`,
+      onNews,
+      onGap: () => void cache.invalidateQueries(),
+      onSignedOut,
+    });
+  }, [refresh, onSignedOut]);
+  return null;
+}

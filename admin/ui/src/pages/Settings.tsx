@@ -1,0 +1,183 @@
+import { Button, NumberInput, Select, Tabs, TextInput, Textarea } from '@mantine/core';
+import { Suspense, lazy, useState, type FormEvent } from 'react';
+import { autosave, cache } from '../api/cache';
+import { type Account, api, inAccount } from '../api/client';
+import { Problem, ok, words } from '../api/problem';
+import { type AccountPatch, keys, saveAccount, useAccount, useDevices, useProvisioning } from '../api/queries';
+import { useSession } from '../api/session';
+import { useLeaveGuard, useQueryParam } from '../app/router';
+import { t } from '../i18n/t';
+import { T } from '../i18n/T';
+import { Card, Failed, Loading, Note, PageHead } from '../ui/bits';
+import { ask } from '../ui/confirm';
+import { ConflictNote } from '../ui/conflict';
+import { Value } from '../ui/devices';
+import { saved, toast } from '../ui/toast';
+import { zones } from '../ui/zones';
+
+const ActivityTab = lazy(() => import('./Activity'));
+const tabs = ['general', 'telephony', 'devices', 'activity'] as const;
+
+export default function Settings() {
+  const [asked, setTab] = useQueryParam('tab', { push: true });
+  const tab = tabs.find((x) => x === asked) ?? 'general';
+  return (
+    <>
+      <PageHead title={t('nav.settings')} docTitle={t('settings.title', { tab: t(`settings.${tab}`) })} />
+      <Tabs value={tab} onChange={(v) => setTab(v ?? '')} keepMounted={false}>
+        <Tabs.List mb="lg" aria-label={t('nav.settings')}>
+          {tabs.map((x) => <Tabs.Tab key={x} value={x}>{t(`settings.${x}`)}</Tabs.Tab>)}
+        </Tabs.List>
+        <Tabs.Panel value="general"><WithAccount>{(a) => <General account={a} />}</WithAccount></Tabs.Panel>
+        <Tabs.Panel value="telephony"><WithAccount>{(a) => <Telephony account={a} />}</WithAccount></Tabs.Panel>
+        <Tabs.Panel value="devices"><Provisioning /></Tabs.Panel>
+        <Tabs.Panel value="activity"><Suspense fallback={<Loading />}><ActivityTab /></Suspense></Tabs.Panel>
+      </Tabs>
+    </>
+  );
+}
+
+function WithAccount({ children }: { children: (a: Account) => React.ReactNode }) {
+  const account = useAccount();
+  if (account.isPending) return <Loading />;
+  if (account.isError && !account.data) return <Failed what={words(account.error)} retry={() => void account.refetch()} />;
+  return <div style={{ maxWidth: '44rem' }}><ConflictNote id={account.data.id} queryKey={keys.account} /><div className="stack" style={{ gap: 16 }}>{children(account.data)}</div></div>;
+}
+
+/** Text fields that save together: "Save" and "Cancel" only while something was changed. */
+function useDraft(account: Account) {
+  const { refresh } = useSession();
+  const [draft, setDraft] = useState<AccountPatch>({});
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [problem, setProblem] = useState('');
+  const [busy, setBusy] = useState(false);
+  const set = (patch: AccountPatch) => {
+    setDraft((d) => ({ ...d, ...patch }));
+    setErrors((e) => Object.fromEntries(Object.entries(e).filter(([k]) => !(k in patch))));
+  };
+  const dirty = Object.entries(draft).some(([k, v]) => v !== account[k as keyof Account]);
+  useLeaveGuard(dirty);
+  const cancel = () => {
+    setDraft({});
+    setErrors({});
+    setProblem('');
+  };
+  const submit = async (e: FormEvent) => {
+    e.preventDefault();
+    if (!dirty) return;
+    setBusy(true);
+    setProblem('');
+    try {
+      await saveAccount(account.id, draft);
+      setDraft({});
+      saved();
+      void refresh();
+    } catch (err) {
+      if (err instanceof Problem && Object.keys(err.fields).length) setErrors(err.fields);
+      else setProblem(words(err));
+    } finally {
+      setBusy(false);
+    }
+  };
+  const foot = dirty ? <><Button variant="default" onClick={cancel}>{t('action.cancel')}</Button><Button type="submit" loading={busy}>{t('action.save')}</Button></> : undefined;
+  return { value: { ...account, ...draft }, set, errors, problem, submit, foot };
+}
+
+function General({ account }: { account: Account }) {
+  const { refresh } = useSession();
+  const form = useDraft(account);
+  return (
+    <>
+      <form onSubmit={form.submit} noValidate>
+        <Card title={t('settings.account')} foot={form.foot}>
+          <div className="stack" style={{ gap: 14 }}>
+            {form.problem && <Note tone="bad">{form.problem}</Note>}
+            <TextInput label={t('users.name')} value={form.value.name} onChange={(e) => form.set({ name: e.currentTarget.value })} error={form.errors.name} maxLength={80} />
+            <TextInput label={t('users.email')} type="email" value={form.value.email ?? ''} onChange={(e) => form.set({ email: e.currentTarget.value })} error={form.errors.email} />
+            <Textarea label={t('settings.billing')} autosize minRows={2} maxRows={5} value={form.value.billing_address ?? ''} onChange={(e) => form.set({ billing_address: e.currentTarget.value })} error={form.errors.billing_address} maxLength={500} />
+          </div>
+        </Card>
+      </form>
+      <Card title={t('settings.region')}>
+        <Select
+          label={t('settings.timezone')}
+          description={t('settings.timezoneWhat')}
+          searchable
+          nothingFoundMessage={t('palette.none')}
+          value={account.timezone}
+          data={zones(account.timezone)}
+          limit={100}
+          onChange={(v) => v && v !== account.timezone && void autosave(() => saveAccount(account.id, { timezone: v })).then((done) => { if (done) void refresh(); })}
+        />
+      </Card>
+    </>
+  );
+}
+
+function Telephony({ account }: { account: Account }) {
+  const form = useDraft(account);
+  return (
+    <form onSubmit={form.submit} noValidate>
+      <Card title={t('settings.extensions')} foot={form.foot}>
+        <div className="stack" style={{ gap: 14 }}>
+          {form.problem && <Note tone="bad">{form.problem}</Note>}
+          <NumberInput
+            label={t('settings.extensionLength')}
+            description={t('settings.extensionLengthWhat')}
+            w={260}
+            min={3}
+            max={6}
+            allowDecimal={false}
+            value={form.value.extension_length}
+            onChange={(v) => form.set({ extension_length: Number(v) })}
+            error={form.errors.extension_length}
+          />
+        </div>
+      </Card>
+    </form>
+  );
+}
+
+function Provisioning() {
+  const provisioning = useProvisioning();
+  const devices = useDevices();
+  const reveal = async () => ok(api.GET('/accounts/{account}/provisioning', { params: { path: inAccount, query: { reveal: true } } }));
+  const rotate = async () => {
+    await ok(api.POST('/accounts/{account}/provisioning/rotate', { params: { path: inAccount } }));
+    await cache.invalidateQueries({ queryKey: keys.provisioning });
+    toast({ title: t('provisioning.rotated') });
+  };
+  if (provisioning.isPending) return <Loading rows={3} />;
+  if (provisioning.isError && !provisioning.data) return <Failed what={words(provisioning.error)} retry={() => void provisioning.refetch()} />;
+  const p = provisioning.data;
+  const phones = (devices.data ?? []).filter((d) => d.kind === 'deskphone' || d.kind === 'dect_base').length;
+  return (
+    <div style={{ maxWidth: '52rem' }}>
+      <Card
+        title={t('provisioning.card')}
+        action={
+          p.token_set ? (
+            <Button
+              size="compact-md"
+              variant="default"
+              onClick={() => ask({ title: t('provisioning.rotateTitle'), body: <T k="provisioning.rotateBody" v={{ count: phones }} />, verb: t('provisioning.rotate'), run: rotate })}
+            >
+              {t('provisioning.rotate')}
+            </Button>
+          ) : <Button size="compact-md" onClick={() => void autosave(rotate)}>{t('provisioning.generate')}</Button>
+        }
+      >
+        <div className="stack" style={{ gap: 14 }}>
+          <p className="dim">{t('provisioning.what')}</p>
+          {p.token_set && (
+            <div className="values">
+              <Value key={`u${provisioning.dataUpdatedAt}`} name={t('provisioning.url')} value="" secret reveal={async () => (await reveal()).url ?? ''} />
+              <Value key={`t${provisioning.dataUpdatedAt}`} name={t('provisioning.token')} value="" secret reveal={async () => ((await reveal()).url ?? '').replace(/\/+$/, '').split('/').pop() ?? ''} />
+              {p.phone_admin_password_set && <Value key={`p${provisioning.dataUpdatedAt}`} name={t('provisioning.password')} value="" secret reveal={async () => (await reveal()).phone_admin_password ?? ''} />}
+            </div>
+          )}
+        </div>
+      </Card>
+    </div>
+  );
+}

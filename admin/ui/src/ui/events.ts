@@ -1,0 +1,66 @@
+// Generated from admin/openapi.yaml by "npm run api"; not edited by hand.
+
+const reads: readonly string[] = [
+  'account.list',
+  'account.read',
+  'activity.list',
+  'api_key.list',
+  'call.list',
+  'call_record.list',
+  'call_record.read',
+  'call_record.route',
+  'device.credentials',
+  'device.list',
+  'device.provisioning_files',
+  'device.provisioning_log',
+  'device.read',
+  'device_model.list',
+  'event.stream',
+  'me.read',
+  'provisioning.read',
+  'provisioning.seen',
+  'registration.list',
+  'session.read',
+  'setting.read',
+  'setup.read',
+  'user.list',
+  'user.next_extension',
+  'user.read',
+  'voicemail_message.list',
+  'voicemail_message.listen',
+  'voicemail_message.peaks',
+  'voicemail_message.read',
+];
+
+const writes: readonly string[] = [
+  'account.update',
+  'api_key.create',
+  'api_key.delete',
+  'call.create',
+  'call.delete',
+  'device.create',
+  'device.delete',
+  'device.reboot',
+  'device.resync',
+  'device.rotate',
+  'device.update',
+  'me.password',
+  'me.update',
+  'provisioning.rotate',
+  'session.create',
+  'session.delete',
+  'setting.update',
+  'setup.create',
+  'simulation.create',
+  'user.create',
+  'user.delete',
+  'user.update',
+  'voicemail_message.delete',
+  'voicemail_message.update',
+];
+
+/** All events of the activity log that the API can cause. */
+export const eventNames: readonly string[] = [...reads, ...writes].sort();
+
+const isReadOf = new Set(reads);
+export const isRead = (event: string) => isReadOf.has(event);
