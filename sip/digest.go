@@ -79,11 +79,16 @@ func (d *digest) opened(nonce string) (made time.Duration, serial uint64, ok boo
 }
 
 // challenges returns the values of WWW-Authenticate, the preferred algorithm
-// first (RFC 8760 §2.3). MD5 is offered below for phones that know nothing else.
-func (d *digest) challenges(stale bool) []string {
+// first (RFC 8760 §2.3). MD5 is offered below for phones that know nothing else,
+// and alone to those that cannot even read of another.
+func (d *digest) challenges(stale, md5Only bool) []string {
 	nonce := d.nonce()
+	algorithms := []string{"SHA-256", "MD5"}
+	if md5Only {
+		algorithms = algorithms[1:]
+	}
 	var all []string
-	for _, algorithm := range []string{"SHA-256", "MD5"} {
+	for _, algorithm := range algorithms {
 		c := `Digest realm=` + quote(d.realm) + `, qop="auth", nonce="` + nonce + `", algorithm=` + algorithm
 		if stale {
 			c += ", stale=true"
