@@ -202,7 +202,7 @@ func TestTalkingToTheDead(t *testing.T) {
 	})
 }
 
-// TestRecordingSurvivesKill kills a process in the middle of a recording, twenty times. What was
+// TestRecordingSurvivesKill kills a process in the middle of a recording, ten times. What was
 // written is there but for the last second, with a true header, and the repair finds the rest.
 func TestRecordingSurvivesKill(t *testing.T) {
 	if path := os.Getenv("MEDIA_TEST_RECORD"); path != "" {
@@ -214,7 +214,7 @@ func TestRecordingSurvivesKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	dice := rand.New(rand.NewPCG(11, 13))
-	for i := range 20 {
+	for i := range 10 {
 		path := filepath.Join(t.TempDir(), "message.wav")
 		cmd := exec.Command(self, "-test.run=^TestRecordingSurvivesKill$")
 		cmd.Env = append(os.Environ(), "MEDIA_TEST_RECORD="+path)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pion/rtcp"
 )
 
 // Session is one RTP peer. Its read loop runs from Open to Close and is never paused;
@@ -33,14 +35,16 @@ type Session struct {
 	terms   atomic.Pointer[terms]
 	changed chan struct{}
 
-	in     inlet
-	out    *outlet
-	reach  reporter
-	sink   atomic.Pointer[link]
-	taps   atomic.Pointer[[]*tap]
-	tapsMu sync.Mutex
-	finger finger
-	digits chan rune
+	in      inlet
+	out     *outlet
+	reach   reporter
+	sink    atomic.Pointer[link]
+	taps    atomic.Pointer[[]*tap]
+	tapsMu  sync.Mutex
+	finger  finger
+	ours    uint32 // our SSRC, for the read loop
+	renamed bool
+	digits  chan rune
 
 	watch  watch
 	done   chan struct{}
@@ -67,6 +71,7 @@ func newSession(e *Engine, p pair) *Session {
 		changed: make(chan struct{}, 1), digits: make(chan rune, digitsLimit),
 		out: newOutlet(p.rtp), done: make(chan struct{}),
 	}
+	s.ours = s.out.ssrc
 	s.watch.silent = make(chan struct{})
 	if a := e.cfg.Advertise; a.IsValid() && (a.Is4() == p.local.Addr().Is4() || p.local.Addr().IsUnspecified()) {
 		s.public = netip.AddrPortFrom(a, p.local.Port())
@@ -213,6 +218,9 @@ func (s *Session) take(p *packet) {
 		s.out.aim(p.from)
 		s.log.Debug("source proven", "from", p.from)
 	}
+	if p.ssrc == s.ours && !s.renamed {
+		s.rename()
+	}
 	switch p.kind {
 	case kindEvent:
 		s.press(p)
@@ -226,6 +234,19 @@ func (s *Session) take(p *packet) {
 	if l := s.sink.Load(); l != nil {
 		l.to.out.relay(l, p)
 	}
+}
+
+// rename takes another SSRC, for the peer uses ours: RFC 3550 §8.2. Once only, since some peers
+// send our own packets back.
+func (s *Session) rename() {
+	s.renamed = true
+	s.reach.send(time.Now(), &rtcp.Goodbye{Sources: []uint32{s.ours}})
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	for s.out.ssrc == s.ours {
+		s.out.ssrc = rand.Uint32()
+	}
+	s.out.owner = nil // whoever sends next begins a stretch
 }
 
 // kindOf is what a payload number means. Before negotiation only the fixed ones do:

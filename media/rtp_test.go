@@ -1,0 +1,129 @@
+package media
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/pion/rtp"
+)
+
+// FuzzPacket compares our parser with another one: what we take for RTP, it takes for RTP, and
+// both see the same. It must never read beyond the packet.
+func FuzzPacket(f *testing.F) {
+	for _, seed := range [][]byte{
+		{},
+		make([]byte, 12),
+		append([]byte{0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, bytes.Repeat([]byte{0xff}, 160)...),
+		{0x82, 0x80, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 1, 1, 1, 1, 2, 2, 2, 2, 0x55},
+		{0x90, 101, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, 1, 0x10, 9, 0, 0, 1, 0x8a, 3, 0x20},
+		{0xa0, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 7, 7, 7, 0, 0, 3},
+		{0xa0, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 200},
+		{0xbf, 8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 3},
+		{0x80, 200, 0, 6, 0, 0, 0, 2, 0, 0, 0, 3},
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p := packet{buf: bytes.Clone(b)}
+		ok := p.parse()
+		if !ok {
+			return
+		}
+		var other rtp.Packet
+		if err := other.Unmarshal(bytes.Clone(b)); err != nil {
+			if p.buf[0]&0x10 != 0 {
+				return // the other also parses what is inside an extension; we skip it
+			}
+			t.Fatalf("we take % x, another says %v", b, err)
+		}
+		if p.marker != other.Marker || p.number != other.PayloadType || p.seq != other.SequenceNumber ||
+			p.ts != other.Timestamp || p.ssrc != other.SSRC || !bytes.Equal(p.payload(), other.Payload) {
+			t.Fatalf("% x: we see %+v % x, another %v % x", b, p.header, p.payload(), other.Header, other.Payload)
+		}
+		if p.start < headerSize {
+			t.Fatalf("payload begins at %d", p.start)
+		}
+	})
+}
+
+// FuzzSession throws packets at a session that is in the middle of everything: bridged, listened
+// to, counted. Nothing may panic, and what goes out is RTP.
+func FuzzSession(f *testing.F) {
+	f.Add([]byte{0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4}, []byte{0x80, 101, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 0x80, 3, 4}, uint8(20))
+	f.Add([]byte{0x80, 8, 0xff, 0xff, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4}, []byte{0x80, 8, 0, 0, 0xf0, 0, 0, 2, 0, 0, 0, 3}, uint8(30))
+	f.Fuzz(func(t *testing.T, one, two []byte, ptime uint8) {
+		e := &Engine{cfg: Config{Timeout: time.Minute, Log: discard()}}
+		out := &captured{}
+		a, b := newSession(e, pair{rtp: &captured{}, rtcp: &captured{}}), newSession(e, pair{rtp: out, rtcp: &captured{}})
+		peer := netip.MustParseAddrPort("192.0.2.1:4000")
+		agreed := &terms{audio: kindPCMA, number: 8, event: 101, events: true, remote: peer, direction: both, ptime: clampPtime(int(ptime), 0)}
+		agreed.recv[0], agreed.recv[8], agreed.recv[13], agreed.recv[101] = kindPCMU, kindPCMA, kindNoise, kindEvent
+		a.agree(agreed)
+		b.agree(agreed)
+		Join(a, b)
+		ear := &tap{}
+		a.addTap(ear)
+		var line timeline
+		var frame Frame
+		now := time.Now()
+		for i := range 6 {
+			for _, raw := range [][]byte{one, two} {
+				raw = bytes.Clone(raw[:min(len(raw), packetSize)])
+				if len(raw) > 3 {
+					raw[3] += byte(i)
+				}
+				a.take(&packet{buf: raw, from: peer, at: now.Add(time.Duration(i) * 20 * time.Millisecond)})
+			}
+			ear.drain(func(h *heard) { line.place(h, int64(i)*frameSamples) })
+			line.next(&frame)
+		}
+		for _, sent := range out.sent {
+			if p := (packet{buf: sent}); !p.parse() {
+				t.Fatalf("sent % x", sent)
+			}
+		}
+		a.Stats()
+	})
+}
+
+// captured is a conn that keeps what is sent.
+type captured struct{ sent [][]byte }
+
+func (c *captured) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) {
+	return 0, netip.AddrPort{}, ErrClosed
+}
+
+func (c *captured) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) {
+	c.sent = append(c.sent, bytes.Clone(b))
+	return len(b), nil
+}
+
+func (c *captured) Close() error { return nil }
+
+// TestTimelineRuns for two hours of packets and keeps its place, though the peer's clock is 200 ppm
+// fast or slow.
+func TestTimelineRuns(t *testing.T) {
+	for _, ppm := range []int64{-200, 0, 200} {
+		var line timeline
+		var frame Frame
+		h := heard{kind: kindPCMU, n: frameSamples, stream: 1, ts: 1 << 31}
+		lost := 0
+		for i := range int64(2 * 3600 * 50) {
+			now := i * frameSamples
+			h.ts = 1<<31 + uint32(now+now*ppm/1e6)
+			line.place(&h, now)
+			if line.emitted+480 <= now {
+				before := line.guesses
+				line.next(&frame)
+				if line.guesses > before {
+					lost++
+				}
+			}
+		}
+		if lost > 100 {
+			t.Errorf("%d ppm: %d frames were guessed", ppm, lost)
+		}
+	}
+}
