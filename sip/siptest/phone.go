@@ -56,9 +56,8 @@ type Notice struct{ Event, State, ContentType, Body string }
 type Phone struct {
 	cfg      PhoneConfig
 	packets  net.PacketConn // over UDP
-	stream   net.Conn       // over TCP
-	local    netip.AddrPort
-	tag      string // of its registration
+	local    netip.AddrPort // of UDP, and of the first connection
+	tag      string         // of its registration
 	callID   string
 	incoming chan *Line
 	notices  chan Notice
@@ -69,6 +68,7 @@ type Phone struct {
 	stop     context.CancelFunc
 
 	mu        sync.Mutex
+	stream    net.Conn                         // over TCP
 	waiting   map[string]chan *sipmsg.Response // by branch and method
 	acks      map[string][]byte                // for repeated final answers to INVITE
 	served    map[string][]byte                // last answer by transaction; nil while there is none
@@ -122,13 +122,10 @@ func NewPhone(ctx context.Context, c PhoneConfig) (*Phone, error) {
 		p.local = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 		p.wg.Go(p.readPackets)
 	case "tcp":
-		conn, err := c.Network.Dial(ctx, c.Local.Addr(), c.Server)
-		if err != nil {
-			return nil, fmt.Errorf("phone %s: %w", c.Name, err)
+		if err := p.connect(ctx); err != nil {
+			return nil, err
 		}
-		p.stream = conn
-		p.local = conn.LocalAddr().(*net.TCPAddr).AddrPort()
-		p.wg.Go(p.readStream)
+		p.local = p.stream.LocalAddr().(*net.TCPAddr).AddrPort()
 	default:
 		return nil, fmt.Errorf("phone %s: transport %q", c.Name, c.Transport)
 	}
@@ -142,10 +139,33 @@ func (p *Phone) Close() {
 	if p.packets != nil {
 		p.packets.Close()
 	}
+	p.mu.Lock()
 	if p.stream != nil {
 		p.stream.Close()
 	}
+	p.mu.Unlock()
 	p.wg.Wait()
+}
+
+// connect opens the connection of a TCP phone.
+func (p *Phone) connect(ctx context.Context) error {
+	conn, err := p.cfg.Network.Dial(ctx, p.cfg.Local.Addr(), p.cfg.Server)
+	if err != nil {
+		return fmt.Errorf("phone %s: %w", p.cfg.Name, err)
+	}
+	p.mu.Lock()
+	p.stream = conn
+	p.mu.Unlock()
+	p.wg.Go(func() { p.readStream(conn) })
+	return nil
+}
+
+// Reconnect closes the phone's TCP connection and opens another one.
+func (p *Phone) Reconnect(ctx context.Context) error {
+	p.mu.Lock()
+	p.stream.Close()
+	p.mu.Unlock()
+	return p.connect(ctx)
 }
 
 // Vanish cuts the phone off as if its cable was pulled: it neither hears nor speaks any more.
@@ -357,7 +377,10 @@ func (p *Phone) write(data []byte) error {
 	if p.packets != nil {
 		_, err = p.packets.WriteTo(data, net.UDPAddrFromAddrPort(p.cfg.Server))
 	} else {
-		_, err = p.stream.Write(data)
+		p.mu.Lock()
+		conn := p.stream
+		p.mu.Unlock()
+		_, err = conn.Write(data)
 	}
 	return err
 }
@@ -374,11 +397,11 @@ func (p *Phone) readPackets() {
 }
 
 // readStream cuts the stream into messages by their Content-Length.
-func (p *Phone) readStream() {
+func (p *Phone) readStream(conn net.Conn) {
 	var pending []byte
 	buf := make([]byte, 65536)
 	for {
-		n, err := p.stream.Read(buf)
+		n, err := conn.Read(buf)
 		if err != nil {
 			return
 		}
