@@ -171,12 +171,31 @@ func schemaFaults(err error, parameter string) []contract.ProblemField {
 			path = append([]string{parameter}, path...)
 		}
 		field := strings.Join(path, ".")
-		if len(field) > 100 {
-			field = field[:100]
+		if object, is := e.Value.(map[string]any); is && (e.SchemaField == "additionalProperties" || e.SchemaField == "properties") {
+			return unknownFields(object, e.Schema, field)
 		}
-		return []contract.ProblemField{{Field: strings.ToValidUTF8(field, ""), Message: faultInWords(e, field)}}
+		return []contract.ProblemField{{Field: clipped(field), Message: faultInWords(e, field)}}
 	}
 	return []contract.ProblemField{{Field: parameter, Message: named(parameter) + " is not valid."}}
+}
+
+// unknownFields names the fields of an object that its schema does not have.
+func unknownFields(object map[string]any, schema *openapi3.Schema, at string) []contract.ProblemField {
+	var all []contract.ProblemField
+	for name := range object {
+		if _, known := schema.Properties[name]; !known {
+			all = append(all, contract.ProblemField{Field: clipped(join(at, name)), Message: "There is no field of this name."})
+		}
+	}
+	return all
+}
+
+// clipped bounds a field name that the caller may have made up.
+func clipped(field string) string {
+	if len(field) > 100 {
+		field = field[:100]
+	}
+	return strings.ToValidUTF8(field, "")
 }
 
 func faultInWords(e *openapi3.SchemaError, field string) string {
@@ -184,8 +203,6 @@ func faultInWords(e *openapi3.SchemaError, field string) string {
 	switch e.SchemaField {
 	case "required":
 		return name + " is required."
-	case "additionalProperties", "properties":
-		return "There is no field of this name."
 	case "nullable":
 		return name + " must not be null."
 	case "type":

@@ -1,0 +1,130 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"pbx/store"
+)
+
+func setupBody(token string) map[string]any {
+	b := map[string]any{
+		"account_name": "Acme", "timezone": "Europe/Berlin", "country": "de", "extension_length": 3,
+		"admin_name": "Ada Lovelace", "admin_email": "ada@acme.test", "admin_password": adminPassword,
+	}
+	if token != "" {
+		b["setup_token"] = token
+	}
+	return b
+}
+
+func TestSetup(t *testing.T) {
+	h := emptyHouse(t)
+	a := h.nobody.get("/setup").want(200)
+	if a.json("needed") != true || a.json("token_needed") != false {
+		t.Errorf("before set-up: %s", a.body)
+	}
+	a = h.nobody.post("/setup", setupBody("")).want(201)
+	if got := a.text("user.role") + " " + a.text("user.extension") + " " + a.text("account.country"); got != "admin 101 DE" {
+		t.Errorf("made %s", got)
+	}
+	cookie := setCookie(t, a)
+	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || cookie.Path != "/" {
+		t.Errorf("cookie %v", cookie)
+	}
+	ada := &client{house: h, t: t, cookie: cookie.Value}
+	if got := ada.get("/session").want(200).text("user.email"); got != "ada@acme.test" {
+		t.Errorf("signed in as %s", got)
+	}
+	if h.nobody.get("/setup").want(200).json("needed") != false {
+		t.Error("set-up still needed")
+	}
+	h.nobody.post("/setup", setupBody("token-of-the-console")).want(409)
+}
+
+func setCookie(t *testing.T, a *answer) *http.Cookie {
+	t.Helper()
+	cookies := (&http.Response{Header: a.header}).Cookies()
+	if len(cookies) != 1 || cookies[0].Name != cookieName {
+		t.Fatalf("cookies %v", cookies)
+	}
+	return cookies[0]
+}
+
+func TestSetupFromElsewhereNeedsToken(t *testing.T) {
+	for name, c := range map[string]client{
+		"other machine":  {addr: "192.0.2.77:5000"},
+		"rebound name":   {host: "evil.example"},
+		"through proxy":  {header: http.Header{"X-Forwarded-For": {"192.0.2.77"}}},
+		"IPv6 elsewhere": {addr: "[2001:db8::1]:5000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := emptyHouse(t)
+			c.house, c.t = h, t
+			if c.get("/setup").want(200).json("token_needed") != true {
+				t.Error("no token asked for")
+			}
+			if got := c.post("/setup", setupBody("")).want(403).fields(); !slices.Equal(got, []string{"setup_token"}) {
+				t.Errorf("fields %v", got)
+			}
+			c.post("/setup", setupBody("token-of-the-consolf")).want(403)
+			c.post("/setup", setupBody("token-of-the-console")).want(201)
+		})
+	}
+}
+
+func TestSetupTokenCannotBeGuessed(t *testing.T) {
+	h := emptyHouse(t)
+	c := client{house: h, t: t, addr: "192.0.2.77:5000"}
+	for range 5 {
+		c.post("/setup", setupBody("wrong")).want(403)
+	}
+	if a := c.post("/setup", setupBody("token-of-the-console")).want(429); a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
+func TestSetupNamesFields(t *testing.T) {
+	h := emptyHouse(t)
+	b := setupBody("")
+	b["account_name"], b["timezone"], b["admin_email"], b["admin_password"] = " ", "Mars/Olympus", "nonsense", "short"
+	got := h.nobody.post("/setup", b).want(422).fields()
+	if want := []string{"account_name", "admin_email", "admin_password", "timezone"}; !slices.Equal(got, want) {
+		t.Errorf("fields %v, want %v", got, want)
+	}
+	if h.nobody.get("/setup").want(200).json("needed") != true {
+		t.Error("half a set-up was kept")
+	}
+}
+
+func TestBootstrap(t *testing.T) {
+	h := emptyHouse(t)
+	if _, err := Bootstrap(t.Context(), h.server.DB, "ada@acme.test", "short"); err == nil {
+		t.Error("a short password was taken")
+	}
+	for i, want := range []bool{true, false} {
+		if done, err := Bootstrap(t.Context(), h.server.DB, "ada@acme.test", adminPassword); err != nil || done != want {
+			t.Fatalf("run %d: %v %v", i, done, err)
+		}
+	}
+	h.nobody.post("/session", map[string]any{"login": "ADA@acme.test", "password": adminPassword}).want(201)
+	if name := h.db.Snapshot(h.db.Accounts()[0]).Account.Name; name != "Default" {
+		t.Errorf("account %q", name)
+	}
+}
+
+func TestSetupLeavesNoSecretInActivity(t *testing.T) {
+	h := emptyHouse(t)
+	h.nobody.post("/setup", setupBody("")).want(201)
+	entries, _, err := h.db.Activity(t.Context(), h.db.Accounts()[0], store.ActivityFilter{}, store.Page{})
+	if err != nil || len(entries) == 0 {
+		t.Fatal(err, len(entries))
+	}
+	for _, e := range entries {
+		if strings.Contains(string(e.Detail), adminPassword) || strings.Contains(string(e.Detail), "argon2") {
+			t.Errorf("%s shows a secret: %s", e.Event, e.Detail)
+		}
+	}
+}
