@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -252,3 +253,18 @@ func (m *music) ReadFrame(f *Frame) error {
 
 // Music is the hold music. It never ends, and all who wait hear the same moment of it.
 func (l *Library) Music() Source { return &music{library: l} }
+
+// Preload reads all our own sounds into memory, so that the first caller on hold does not wait for the music to be
+// filtered, which takes a small board a moment.
+func (l *Library) Preload() error {
+	names, err := fs.Glob(sounds, "prompts/en/*.wav")
+	if err != nil {
+		return fmt.Errorf("preload sounds: %w", err)
+	}
+	for _, name := range names {
+		if _, err := l.sound(strings.TrimSuffix(filepath.Base(name), ".wav")); err != nil {
+			return fmt.Errorf("preload sounds: %w", err)
+		}
+	}
+	return nil
+}

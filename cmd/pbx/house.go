@@ -43,6 +43,7 @@ type house struct {
 
 	setupToken string // shown on the console while nobody can sign in
 	ready      *readiness
+	preload    sync.WaitGroup // of sounds, behind the start
 }
 
 // serve runs the house until ctx ends, then lets running calls finish.
@@ -99,8 +100,16 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 	if err != nil {
 		return nil, err
 	}
+	library := media.NewLibrary(filepath.Join(cfg.data, "prompts"))
+	h.preload.Add(1)
+	go func() {
+		defer h.preload.Done()
+		if err := library.Preload(); err != nil {
+			h.log.Error("sounds not loaded", "err", err)
+		}
+	}()
 	h.calls = call.NewEngine(call.Config{
-		SIP: h.sip, Media: h.media, Library: media.NewLibrary(filepath.Join(cfg.data, "prompts")),
+		SIP: h.sip, Media: h.media, Library: library,
 		Plan: h.plans.plan, Store: h.db, Bus: h.bus, Log: h.log.With("room", "call"),
 	})
 	if err := h.calls.Recover(ctx); err != nil {
@@ -153,6 +162,7 @@ func (h *house) close() error {
 	if h.media != nil {
 		errs = append(errs, h.media.Close())
 	}
+	h.preload.Wait()
 	h.bus.Close()
 	if h.db != nil {
 		errs = append(errs, h.db.Close())

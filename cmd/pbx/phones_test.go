@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// office starts the product with Ada (101), Bob (102) and Carol (103).
-func office(t *testing.T) (p *pbx, ada, bob, carol person) {
+// acme starts the product with Ada (101), Bob (102) and Carol (103).
+func acme(t *testing.T) (p *pbx, ada, bob, carol person) {
 	t.Helper()
 	p = startPBX(t, t.TempDir())
 	p.setUp()
@@ -62,7 +62,7 @@ func (p *pbx) lastCall(outcome string) object {
 
 // TestPhonesTalk: a UDP phone with µ-law and a TCP phone with A-law hear each other, and music while held.
 func TestPhonesTalk(t *testing.T) {
-	p, ada, bob, _ := office(t)
+	p, ada, bob, _ := acme(t)
 	a := phoneOf(t, p, ada, 1, adaTone, "PCMU", "udp", false)
 	b := phoneOf(t, p, bob, 2, bobTone, "PCMA", "tcp", true)
 
@@ -103,7 +103,7 @@ func TestPhonesTalk(t *testing.T) {
 
 // TestPhonesVoicemail: a message left for Bob lights his lamp, and he hears the caller's tone through *97.
 func TestPhonesVoicemail(t *testing.T) {
-	p, ada, bob, _ := office(t)
+	p, ada, bob, _ := acme(t)
 	p.api("PATCH", "/accounts/default/users/"+bob.id, map[string]any{"voicemail": map[string]any{"enabled": true, "pin": "4711"}})
 	a := phoneOf(t, p, ada, 3, adaTone, "PCMU", "udp", false)
 
@@ -147,7 +147,7 @@ func TestPhonesVoicemail(t *testing.T) {
 func TestPhonesSIPp(t *testing.T) {
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
-			p, ada, bob, _ := office(t)
+			p, ada, bob, _ := acme(t)
 			callerPort, calleePort := freePort(t, "127.0.0.60"), freePort(t, "127.0.0.61")
 			sipp(t, p, "register", transport, "127.0.0.60", callerPort, ada, "")
 			sipp(t, p, "register", transport, "127.0.0.61", calleePort, bob, "")
