@@ -72,10 +72,16 @@ type counters struct {
 
 var errClosed = errors.New("server closed")
 
-// The default limit of sipgo refuses datagrams over 1300 octets, answers
-// included, and does not take another way. What phones sent us by UDP we answer
-// by UDP, in fragments if need be (RFC 3261 §18.2.2).
-var liftDatagramLimit = sync.OnceFunc(func() { sipmsg.UDPMTUSize = 1 << 16 })
+// prepareSipgo sets what sipgo keeps in package variables.
+//
+// Its default limit refuses datagrams over 1300 octets, answers included, and
+// does not take another way. What phones sent us by UDP we answer by UDP, in
+// fragments if need be (RFC 3261 §18.2.2). And some of its parts log to the
+// logger of the process, on behalf of strangers.
+var prepareSipgo = sync.OnceFunc(func() {
+	sipmsg.UDPMTUSize = 1 << 16
+	sipmsg.SetDefaultLogger(slog.New(slog.DiscardHandler))
+})
 
 // New returns a server that listens once started.
 func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*Server, error) {
@@ -100,7 +106,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	if len(cfg.UDP)+len(cfg.TCP) == 0 {
 		return nil, errors.New("no address to listen on")
 	}
-	liftDatagramLimit()
+	prepareSipgo()
 	s := &Server{
 		cfg: cfg, log: cfg.Log, dir: dir, boxes: m, bus: bus,
 		front:  &front{mark: strings.ToLower(rand.Text()[:12])},

@@ -118,6 +118,7 @@ type world struct {
 	house  legs
 	server *sip.Server
 	phones []*siptest.Phone
+	serial int
 }
 
 func line(user string) store.Line {
