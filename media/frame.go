@@ -18,8 +18,11 @@ type Source interface{ ReadFrame(f *Frame) error }
 // Sink takes sound, 20 ms at a time. It must not keep f.
 type Sink interface{ WriteFrame(f *Frame) error }
 
+// sampleTime is how long one sample lasts.
+const sampleTime = time.Second / clockRate
+
 // samplesIn is how many samples last d.
-func samplesIn(d time.Duration) int64 { return int64(d) * clockRate / int64(time.Second) }
+func samplesIn(d time.Duration) int64 { return int64(d / sampleTime) }
 
 // timeOf is how long n samples last.
-func timeOf(n int64) time.Duration { return time.Duration(n) * time.Second / clockRate }
+func timeOf(n int64) time.Duration { return time.Duration(n) * sampleTime }

@@ -127,7 +127,7 @@ type link struct {
 	stream uint32
 	seqOff uint16 // from the first's numbers to ours
 	tsOff  uint32
-	base   uint16 // the first's number at the beginning of this stretch
+	base   uint16 // what comes before is not of this stretch, or too late
 
 	packing bool   // packets are cut anew, for the second wants another length
 	pending []byte // sound not yet sent
@@ -160,8 +160,11 @@ func (o *outlet) relay(l *link, p *packet) {
 		l.seqOff, l.tsOff = o.seq-p.seq, o.ts-p.ts
 		l.pending, l.due = l.pending[:0], p.ts
 	}
-	if int16(p.seq-l.base) < 0 {
+	switch ahead := int16(p.seq - l.base); {
+	case ahead < 0:
 		return // older than this stretch
+	case ahead > 2*maxMisorder:
+		l.base = p.seq - maxMisorder // numbers come round again
 	}
 	h := header{marker: marker, seq: p.seq + l.seqOff, ts: p.ts + l.tsOff, ssrc: o.ssrc}
 	if p.kind == kindEvent {

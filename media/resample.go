@@ -45,18 +45,20 @@ func bessel0(x float64) float64 {
 
 // halver turns 16 kHz sound into 8 kHz sound, piece by piece.
 type halver struct {
-	past [halfTaps - 1 + 2*frameSamples]int16
+	past [halfTaps - 1 + 2*frameSamples]float32
 }
 
 // halve makes one frame of 2·160 samples.
 func (h *halver) halve(out *Frame, in *[2 * frameSamples]int16) {
-	copy(h.past[halfTaps-1:], in[:])
+	for i, v := range in {
+		h.past[halfTaps-1+i] = float32(v)
+	}
 	for i := range out {
-		window := h.past[2*i : 2*i+halfTaps]
-		sum := float32(window[halfDelay]) * halfGain
+		w := (*[halfTaps]float32)(h.past[2*i:])
+		sum := w[halfDelay] * halfGain
 		for k, c := range halfBand {
 			d := 2*k + 1
-			sum += c * (float32(window[halfDelay-d]) + float32(window[halfDelay+d]))
+			sum += c * (w[halfDelay-d] + w[halfDelay+d])
 		}
 		out[i] = clamp(sum)
 	}

@@ -75,9 +75,9 @@ func compose() []float64 {
 			if which < 0 {
 				continue
 			}
-			loud := 0.55
+			loud := 0.42
 			if k%4 == 0 {
-				loud = 0.75
+				loud = 0.55
 			}
 			pluck(loop, start+float64(k)*beat/2, c.high[which], loud)
 		}
@@ -111,7 +111,7 @@ func pad(loop []float64, start, length float64, note int, loud float64) {
 func pluck(loop []float64, start float64, note int, loud float64) {
 	freq := hertz(note)
 	add(loop, start, 1.6, func(t float64) float64 {
-		attack := math.Min(1, t/0.008)
+		attack := math.Min(1, t/0.012)
 		release := math.Min(1, (1.6-t)/0.2)
 		p := 2 * math.Pi * freq * t
 		tone := math.Exp(-3*t)*math.Sin(p) + 0.35*math.Exp(-5*t)*math.Sin(2*p) + 0.12*math.Exp(-8*t)*math.Sin(3*p)
