@@ -6,4 +6,4 @@
 // work: it asks the rooms below through small interfaces.
 package admin
 
-//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config contract/oapi-codegen.yaml openapi.yaml
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config contract/oapi-codegen.yaml -o contract/models.gen.go openapi.yaml

@@ -15,13 +15,19 @@ import (
 	"pbx/store"
 )
 
-// Timing of a live socket.
+// timing is how patient live sockets are.
+type timing struct {
+	ping  time.Duration // between pings, and between looks whether the session still exists
+	pong  time.Duration // within which the browser must have answered
+	write time.Duration // within which the browser must take a message
+}
+
+var usualTiming = timing{ping: 25 * time.Second, pong: 60 * time.Second, write: 10 * time.Second}
+
 const (
-	pingEvery   = 25 * time.Second
-	pongWithin  = 60 * time.Second
-	writeWithin = 10 * time.Second
-	// lagsAllowed is how often in a row a reader may lag before it is dropped.
+	// lagsAllowed is how often a reader may lag within lagWindow of the lag before it is dropped.
 	lagsAllowed = 3
+	lagWindow   = time.Minute
 	// maxInbound bounds a message from the browser, in octets; none is expected.
 	maxInbound = 4096
 )
@@ -51,6 +57,7 @@ type socket struct {
 	token  string // of the session; empty for an API key
 	news   *event.Reader
 	lags   int
+	lagged time.Time // the last time
 }
 
 func (s *Server) streamEvents(_ context.Context, q *request) (reply, error) {
@@ -122,8 +129,8 @@ func (k *socket) run(root context.Context, at uint64) {
 // read takes pongs and the browser's farewell; everything else it says is ignored.
 func (k *socket) read() {
 	k.conn.SetReadLimit(maxInbound)
-	k.conn.SetReadDeadline(time.Now().Add(pongWithin))
-	k.conn.SetPongHandler(func(string) error { return k.conn.SetReadDeadline(time.Now().Add(pongWithin)) })
+	k.conn.SetReadDeadline(time.Now().Add(k.server.timing.pong))
+	k.conn.SetPongHandler(func(string) error { return k.conn.SetReadDeadline(time.Now().Add(k.server.timing.pong)) })
 	for {
 		if _, _, err := k.conn.NextReader(); err != nil {
 			return
@@ -136,19 +143,18 @@ func (k *socket) write(ctx context.Context, at uint64) (code int, reason string)
 	if !k.send(liveMessage{Seq: at, Type: liveHello, Time: time.Now(), Data: struct{}{}}) {
 		return 0, ""
 	}
-	ping := time.Now().Add(pingEvery)
+	ping := time.Now().Add(k.server.timing.ping)
 	for {
 		wait, cancel := context.WithDeadline(ctx, ping)
 		n, err := k.news.Next(wait)
 		cancel()
 		switch {
 		case err == nil:
-			k.lags = 0
 			if code, reason := k.tell(n); code >= 0 {
 				return code, reason
 			}
 		case errors.Is(err, event.ErrLagged):
-			if k.lags++; k.lags > lagsAllowed {
+			if k.tooSlow(time.Now()) {
 				return websocket.CloseTryAgainLater, "reading too slowly"
 			}
 			if !k.send(liveMessage{Seq: k.server.Bus.Seq(), Type: liveLagged, Time: time.Now(), Data: struct{}{}}) {
@@ -162,12 +168,21 @@ func (k *socket) write(ctx context.Context, at uint64) (code int, reason string)
 			if !k.signedIn(ctx) {
 				return closeSignedOut, "signed out"
 			}
-			if k.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWithin)) != nil {
+			if k.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(k.server.timing.write)) != nil {
 				return 0, ""
 			}
-			ping = time.Now().Add(pingEvery)
+			ping = time.Now().Add(k.server.timing.ping)
 		}
 	}
+}
+
+// tooSlow counts a lag and reports whether it is one too many.
+func (k *socket) tooSlow(now time.Time) bool {
+	if now.Sub(k.lagged) > lagWindow {
+		k.lags = 0
+	}
+	k.lags, k.lagged = k.lags+1, now
+	return k.lags > lagsAllowed
 }
 
 // tell sends one item if it concerns the reader. A code of -1 means go on.
@@ -194,7 +209,7 @@ func (k *socket) send(m liveMessage) bool {
 		k.server.Log.Error("news not sendable", "kind", m.Type, "err", err)
 		return true
 	}
-	k.conn.SetWriteDeadline(time.Now().Add(writeWithin))
+	k.conn.SetWriteDeadline(time.Now().Add(k.server.timing.write))
 	return k.conn.WriteMessage(websocket.TextMessage, text) == nil
 }
 

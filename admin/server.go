@@ -55,6 +55,7 @@ type Server struct {
 	portal     *portal
 	docs       []byte
 	upgrader   websocket.Upgrader
+	timing     timing
 
 	setup sync.Mutex // one set-up at a time
 	seen  *lastSeen
@@ -75,7 +76,7 @@ func New(c Config) (*Server, error) {
 	if c.Portal == nil {
 		c.Portal = ui.Dist()
 	}
-	s := &Server{Config: c, guard: newGuard(), strangers: newGuard(), seen: newLastSeen()}
+	s := &Server{Config: c, guard: newGuard(), strangers: newGuard(), seen: newLastSeen(), timing: usualTiming}
 	var err error
 	if s.doc, s.operations, err = loadContract(); err != nil {
 		return nil, err
@@ -136,7 +137,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // route ties every operation of the contract to its handler.
 func (s *Server) route() error {
 	handlers := s.handlers()
-	s.router = mux.NewRouter()
+	s.router = mux.NewRouter().SkipClean(true) // a path that needs cleaning is nobody's
 	s.router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { errNotFound.write(w) })
 	s.router.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		(&problem{status: http.StatusMethodNotAllowed, detail: "This method is not possible here."}).write(w)

@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// TestBadBodies sends every operation that takes a body what no body should be.
+func TestBadBodies(t *testing.T) {
+	h := newHouse(t)
+	m := h.message(t, h.account, h.ada.ID)
+	for _, o := range h.server.operations {
+		if o.spec.RequestBody == nil {
+			continue
+		}
+		path := o.fill("default", h.bob.ID, h.desk.ID, h.desk.Lines[0].ID, m.ID, "cal_x")
+		send := func(t *testing.T, body string) *answer { c := *h.admin; c.t = t; return c.do(o.method, path, body) }
+		t.Run(o.id, func(t *testing.T) {
+			for name, test := range map[string]struct {
+				body   string
+				status int
+			}{
+				"empty":       {"", 400},
+				"cut":         {`{"name":`, 400},
+				"two":         {`{} {}`, 400},
+				"text":        {`"x"`, 422},
+				"list":        {`[]`, 422},
+				"null":        {`null`, 422},
+				"number":      {`1e999`, 400},
+				"not utf-8":   {"{\"name\":\"\xff\"}", 400},
+				"deep":        {strings.Repeat("[", 20_000), 400},
+				"deep object": {strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000), 422},
+				"huge":        {`{"name":"` + strings.Repeat("a", maxBody) + `"}`, 413},
+			} {
+				if got := send(t, test.body); got.status != test.status {
+					t.Errorf("%s: status %d, want %d: %.200s", name, got.status, test.status, got.body)
+				}
+			}
+			c := *h.admin
+			c.t = t
+			for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "", "application/json;charset"} {
+				if got := c.with("Content-Type", kind).do(o.method, path, "{}"); got.status != http.StatusUnsupportedMediaType {
+					t.Errorf("%q: status %d", kind, got.status)
+				}
+			}
+			everyField(t, o, send)
+		})
+	}
+	h.admin.get("/me").want(200) // still serving
+}
+
+// everyField sends each field of a body in wrong types and sizes. The answer must name the field and never be our fault.
+func everyField(t *testing.T, o *operation, send func(*testing.T, string) *answer) {
+	schema := o.spec.RequestBody.Value.Content["application/json"].Schema.Value
+	for field, ref := range schema.Properties {
+		for _, v := range []string{`12345`, `-1`, `1.5`, `true`, `"x"`, `""`, `"\u0000"`, `"\ud800"`, `[]`, `[1]`, `{}`, `{"a":1}`, `null`, `1e308`, `9007199254740993`, `"` + strings.Repeat("é", 5000) + `"`} {
+			a := send(t, `{"`+field+`":`+v+`}`)
+			if a.status >= 500 {
+				t.Errorf("%s = %.40s: status %d: %s", field, v, a.status, a.body)
+			}
+			if !fits(ref.Value, v) {
+				named := a.status == 422 && slices.ContainsFunc(a.fields(), func(f string) bool { return f == field || strings.HasPrefix(f, field+".") })
+				if !named {
+					t.Errorf("%s = %.40s: status %d does not name the field: %s", field, v, a.status, a.body)
+				}
+			}
+		}
+	}
+}
+
+// fits reports whether a JSON value has a type that the schema allows.
+func fits(s *openapi3.Schema, v string) bool {
+	is := map[byte]string{'"': openapi3.TypeString, '[': openapi3.TypeArray, '{': openapi3.TypeObject, 't': openapi3.TypeBoolean, 'n': openapi3.TypeNull}[v[0]]
+	if is == "" {
+		return s.Type.Includes(openapi3.TypeInteger) || s.Type.Includes(openapi3.TypeNumber)
+	}
+	return s.Type.Includes(is)
+}
+
+func TestBadPaths(t *testing.T) {
+	h := newHouse(t)
+	for _, path := range []string{
+		"/accounts/default/users/%00", "/accounts/default/users/..%2f..%2fetc", "/accounts/default/users/" + strings.Repeat("a", 65), "/accounts/default/users/usr'--",
+		"/accounts/%3Cscript%3E/users", "/nothing", "/accounts/default/nothing", "/accounts/default/users/x/y/z",
+	} {
+		if a := h.admin.get(path); a.status != 404 || a.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: status %d %s", path, a.status, a.header)
+		}
+	}
+	h.admin.do(http.MethodPut, "/me", "{}").want(405)
+}
+
+func TestMergePatch(t *testing.T) { // RFC 7396, appendix A
+	for _, test := range [][3]string{
+		{`{"a":"b"}`, `{"a":"c"}`, `{"a":"c"}`},
+		{`{"a":"b"}`, `{"b":"c"}`, `{"a":"b","b":"c"}`},
+		{`{"a":"b"}`, `{"a":null}`, `{}`},
+		{`{"a":"b","b":"c"}`, `{"a":null}`, `{"b":"c"}`},
+		{`{"a":["b"]}`, `{"a":"c"}`, `{"a":"c"}`},
+		{`{"a":"c"}`, `{"a":["b"]}`, `{"a":["b"]}`},
+		{`{"a":{"b":"c"}}`, `{"a":{"b":"d","c":null}}`, `{"a":{"b":"d"}}`},
+		{`{"a":[{"b":"c"}]}`, `{"a":[1]}`, `{"a":[1]}`},
+		{`{"e":null}`, `{"a":1}`, `{"a":1,"e":null}`},
+		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
+	} {
+		got, err := patched(rawJSON(test[0]), []byte(test[1]))
+		if err != nil || string(got) != test[2] {
+			t.Errorf("%s + %s = %s, %v, want %s", test[0], test[1], got, err, test[2])
+		}
+	}
+}
+
+// rawJSON is JSON as it is.
+type rawJSON []byte
+
+func (r rawJSON) MarshalJSON() ([]byte, error)     { return r, nil }
+func (r *rawJSON) UnmarshalJSON(text []byte) error { *r = append((*r)[:0], text...); return nil }
