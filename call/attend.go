@@ -98,6 +98,7 @@ func (c *Call) background(ctx context.Context, p *Party, src media.Source) (stop
 // agreed, or errHungUp when it or other, if any, is gone before that.
 func (c *Call) answer(ctx context.Context, p, other *Party) error {
 	if p.answered {
+		c.answeredAt(time.Now())
 		return nil
 	}
 	// A call that the store forgot would be a call that nobody can explain; but people come first.

@@ -105,6 +105,7 @@ func (e *Engine) Incoming(l *sip.Leg) {
 	c := e.newCall(line.AccountID, plan, rows)
 	c.caller = p
 	c.record.Caller, c.record.Dialed = who, l.Dialed()
+	c.record.Callee.Number = dialplan.Normalize(l.Dialed())
 	if err := e.start(c, routing{p, l.Dialed()}); err != nil {
 		p.drop(sip.Cause{Code: 503, Reason: "Service Unavailable"})
 	}

@@ -24,7 +24,15 @@ func (c *Call) over(by, cause string) {
 
 // gone notes that p ended the call, and returns errHungUp.
 func (c *Call) gone(p *Party) error {
-	c.over(c.role(p), inWords(p.Leg.Cause()))
+	cause := p.Leg.Cause()
+	switch {
+	case cause.Remote:
+		c.over(c.role(p), inWords(cause))
+	case cause.Code == 408:
+		c.over("system", "the "+c.role(p)+"'s phone stopped answering")
+	default:
+		c.over("system", inWords(cause))
+	}
 	return errHungUp
 }
 
@@ -58,8 +66,6 @@ func inWords(cause sip.Cause) string {
 		return "hung up"
 	case cause.Remote && cause.Code == 487:
 		return "gave up"
-	case !cause.Remote && cause.Code == 408:
-		return "phone stopped answering"
 	case cause.Reason != "":
 		return cause.Reason
 	}

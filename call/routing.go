@@ -54,6 +54,9 @@ func (c *Call) follow(p *Party, d dialplan.Decision) Step {
 		return echoing{p}
 	case dialplan.Reject:
 		c.outcome(d.Outcome)
+		if u := c.rows.UserByExtension(d.Extension); u != nil {
+			c.meant(identify(c.rows, u.ID, ""))
+		}
 		return rejecting{p, d}
 	}
 	return nil

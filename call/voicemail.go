@@ -32,10 +32,11 @@ func (s recording) Run(ctx context.Context, c *Call) Step {
 	if err := c.answer(ctx, s.party, nil); err != nil {
 		return nil
 	}
-	if err := s.greet(ctx, c); err != nil {
-		return nil
+	var m message
+	err := s.greet(ctx, c)
+	if err == nil {
+		m, err = s.record(ctx, c)
 	}
-	m, err := s.record(ctx, c)
 	switch {
 	case errors.Is(err, errHungUp): // what was said until then is kept
 	case err != nil:

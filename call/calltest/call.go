@@ -39,11 +39,14 @@ func (c *Call) talk(ctx context.Context) {
 		}
 		c.mu.Unlock()
 		err := c.sound.Play(saying, src)
+		changed := saying.Err() != nil
 		change()
-		if err == nil && saying.Err() == nil { // the source ended by itself
-			c.Say(nil)
-		} else if err != nil && saying.Err() == nil {
-			return
+		switch {
+		case changed:
+		case err != nil:
+			return // the session was closed
+		default:
+			c.Say(nil) // src ended by itself
 		}
 	}
 }

@@ -87,8 +87,10 @@ func (s *scenario) play(script string) {
 				synctest.Wait()
 				s.h.net.Restart()
 			}
+			synctest.Wait()
 			if err := s.do(statement); err != nil {
-				s.t.Fatalf("line %d: %s: %v\n%s", n+1, statement, err, s.h.net.Ladder(s.h.names))
+				s.t.Errorf("line %d: %s: %v\n%s", n+1, statement, err, s.h.net.Ladder(s.h.names))
+				return // to the end of the scenario: what runs in a bubble must be stopped
 			}
 		}
 	}
@@ -208,6 +210,7 @@ func until(patience time.Duration, unmet func() error) error {
 			return err
 		}
 		<-time.After(5 * time.Millisecond)
+		synctest.Wait() // everybody else has done what this instant brought
 	}
 }
 

@@ -30,6 +30,11 @@ var verbs = []verb{
 	{pattern(`chance decides`), func(s *scenario, _ context.Context, _ []string) error { s.free = true; return nil }},
 	{pattern(`(lose|delay) (\S+) from (\w+)(?: to (\w+))? (once|twice|always|by \S+)`), (*scenario).disturb},
 
+	// What the house is asked to do.
+	{pattern(`portal hangs up`), (*scenario).portalHangsUp},
+	{pattern(`portal calls (\S+) for (\w+)`), (*scenario).originate},
+	{pattern(`pbx stops within (\S+)`), (*scenario).stop},
+
 	// What people do.
 	{pattern(`(\w+) calls (\S+)`), (*scenario).call},
 	{pattern(`(\w+) rings`), func(s *scenario, ctx context.Context, w []string) error { _, err := s.rings(ctx, w[0]); return err }},
@@ -79,9 +84,6 @@ var verbs = []verb{
 		<-time.After(d)
 		return err
 	}},
-	{pattern(`portal hangs up`), (*scenario).portalHangsUp},
-	{pattern(`portal calls (\S+) for (\w+)`), (*scenario).originate},
-	{pattern(`pbx stops within (\S+)`), (*scenario).stop},
 
 	// What must be seen and heard.
 	{pattern(`(\w+) hears (a voice|\w+)(?: within (\S+))?`), (*scenario).mustHear},
