@@ -67,16 +67,6 @@ func TestChallengeOrder(t *testing.T) {
 	}
 }
 
-func TestQuirks(t *testing.T) {
-	d := newDigest("pbx", oneLine{})
-	if all := d.challenges(false, quirksOf("baresip v1.0.0 (x86_64/linux)").md5Only); len(all) != 1 || !strings.Contains(all[0], "algorithm=MD5") {
-		t.Errorf("baresip is challenged by %q", all)
-	}
-	if quirksOf("Yealink SIP-T54W").md5Only {
-		t.Error("an ordinary phone has a quirk")
-	}
-}
-
 // answerTo computes credentials as a phone does.
 func (d *digest) answerTo(nonce string, nc int, qop bool) map[string]string {
 	c := map[string]string{"username": "u", "realm": d.realm, "uri": "sip:pbx", "nonce": nonce, "algorithm": "SHA-256"}

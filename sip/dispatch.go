@@ -198,7 +198,7 @@ func (s *Server) authenticated(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) 
 		}
 	}
 	var challenge []field
-	for _, c := range s.digest.challenges(result == stale, quirksOf(header(req, "User-Agent")).md5Only) {
+	for _, c := range s.digest.challenges(result == stale, quirksOf(req).md5Only) {
 		challenge = append(challenge, field{"WWW-Authenticate", c})
 	}
 	// Without transaction: a flood of requests that cost us a challenge each leaves nothing behind.
