@@ -133,7 +133,7 @@ func TestDigitsUnderLoss(t *testing.T) {
 		bubble(t, func(t *testing.T, n *mediatest.Net, house *media.Engine) {
 			s := open(t, house, pbxAddr)
 			p := newPeer(t, n, aliceAddr)
-			dice := rand.New(rand.NewPCG(seed, 7))
+			dice, fingers := rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 8))
 			n.Judge = func(_, to netip.AddrPort, _ []byte) mediatest.Fate {
 				switch d := dice.IntN(100); {
 				case to != s.Local() || d >= 15:
@@ -148,7 +148,7 @@ func TestDigitsUnderLoss(t *testing.T) {
 			p.agree(t, s)
 			want := ""
 			for range 30 {
-				k := rune(digitKeys[dice.IntN(len(digitKeys))])
+				k := rune(digitKeys[fingers.IntN(len(digitKeys))])
 				want += string(k)
 				p.press(t, s, k, phonesPress["yealink"])
 			}

@@ -102,15 +102,15 @@ func (c *captured) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) {
 
 func (c *captured) Close() error { return nil }
 
-// TestTimelineRuns for an hour of packets and keeps its place, though the peer's clock is 200 ppm
+// TestTimelineRuns for a quarter of an hour of packets and keeps its place, though the peer's clock is 2000 ppm
 // fast or slow.
 func TestTimelineRuns(t *testing.T) {
-	for _, ppm := range []int64{-200, 0, 200} {
+	for _, ppm := range []int64{-2000, 0, 2000} {
 		var line timeline
 		var frame Frame
 		h := heard{kind: kindPCMU, n: frameSamples, stream: 1, ts: 1 << 31}
 		lost := 0
-		for i := range int64(3600 * 50) {
+		for i := range int64(15 * 60 * 50) {
 			now := i * frameSamples
 			h.ts = 1<<31 + uint32(now+now*ppm/1e6)
 			line.place(&h, now)

@@ -22,8 +22,11 @@ type Fate struct {
 // Net is an in-memory packet network. Its zero value is ready.
 type Net struct {
 	Latency time.Duration // of each packet; 0 delivers at once
-	// Judge decides about each packet; nil lets all pass. It must be set before use.
+	// Judge decides about each packet; nil lets all pass. It must be set
+	// before use, and is called for one packet at a time.
 	Judge func(from, to netip.AddrPort, packet []byte) Fate
+
+	judging sync.Mutex
 
 	mu    sync.Mutex
 	conns map[netip.AddrPort]*Conn
@@ -66,7 +69,9 @@ func (n *Net) Open() int {
 func (n *Net) Send(from, to netip.AddrPort, packet []byte) {
 	fate := Fate{}
 	if n.Judge != nil {
+		n.judging.Lock()
 		fate = n.Judge(from, to, packet)
+		n.judging.Unlock()
 	}
 	if fate.Drop {
 		return
