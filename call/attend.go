@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pbx/media"
+	"pbx/sip"
 )
 
 // errHungUp says that the call is over: who ended it has been noted.
@@ -137,18 +138,10 @@ func (c *Call) unagreed(p *Party, err error) error {
 	switch {
 	case c.ctx.Err() != nil:
 		return c.stopped()
-	case isClosed(p.Done()):
+	case errors.Is(err, sip.ErrOver):
+		<-p.Done() // it follows at once
 		return c.gone(p)
 	}
 	c.over("system", "not agreed with the caller's phone: "+err.Error())
 	return errHungUp
-}
-
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
 }

@@ -59,6 +59,7 @@ type scenario struct {
 	dialed int                         // calls that must have a record
 	checks int                         // records looked at so far
 	free   bool                        // chance decides times: no golden file
+	start  time.Time                   // of the ladder
 	hands  sync.WaitGroup              // picking up
 	ladder string                      // what was sent
 	trail  string                      // what was recorded
@@ -86,6 +87,7 @@ func (s *scenario) play(script string) {
 				first = false
 				synctest.Wait()
 				s.h.net.Restart()
+				s.start = time.Now()
 			}
 			synctest.Wait()
 			if err := s.do(statement); err != nil {
