@@ -3,7 +3,9 @@ package sqlite
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,8 +30,40 @@ type house struct {
 	bus *event.Bus
 }
 
+// fresh is a new database as files: most tests begin with a copy, because
+// creating the schema is slow under the race detector.
+var fresh = sync.OnceValues(func() (map[string][]byte, error) {
+	dir, err := os.MkdirTemp("", "pbx-fresh")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	db, err := Open(context.Background(), Options{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	files := make(map[string][]byte)
+	for _, name := range []string{databaseFile, keyFile} {
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+})
+
+// openHouse opens the database in dir; in an empty directory it is a new one.
 func openHouse(t testing.TB, dir string) *house {
 	t.Helper()
+	if !exists(filepath.Join(dir, databaseFile)) && !exists(filepath.Join(dir, keyFile)) {
+		files, err := fresh()
+		must(t, err)
+		for name, content := range files {
+			must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+		}
+	}
 	bus := event.NewBus()
 	db, err := Open(t.Context(), Options{Dir: dir, Bus: bus})
 	if err != nil {

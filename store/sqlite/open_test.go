@@ -41,7 +41,10 @@ func closedOffice(t *testing.T) (dir string) {
 }
 
 func TestKeyFile(t *testing.T) {
-	dir := closedOffice(t)
+	dir := t.TempDir()
+	db, err := Open(t.Context(), Options{Dir: dir}) // makes the key
+	must(t, err)
+	must(t, db.Close())
 	key := filepath.Join(dir, keyFile)
 	info, err := os.Stat(key)
 	must(t, err)
