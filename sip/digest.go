@@ -236,15 +236,16 @@ func (d *digest) forget(now time.Duration) {
 	}
 }
 
-// sameURI compares the digest-uri with the Request-URI. Some phones leave out
-// parameters or the port there, so scheme, user and host decide.
+// sameURI compares the digest-uri with the Request-URI. Phones leave out the user,
+// parameters or the port there, and RFC 3261 §22.4 item 8 calls another user no
+// failure, so scheme and host decide. A replay is stopped by the nonce count.
 func sameURI(a, b string) bool {
 	if a == b {
 		return true
 	}
 	ua, ok1 := parseURI(a)
 	ub, ok2 := parseURI(b)
-	return ok1 && ok2 && ua.Scheme == ub.Scheme && ua.User == ub.User && strings.EqualFold(ua.Host, ub.Host)
+	return ok1 && ok2 && ua.Scheme == ub.Scheme && strings.EqualFold(ua.Host, ub.Host)
 }
 
 func hashMD5(s string) string {

@@ -45,7 +45,7 @@ func (l *packetListener) serve() {
 		sources: make(map[netip.AddrPort]struct{}),
 		ready:   make(chan struct{}),
 	}
-	l.s.tasks.Go(func() {
+	l.s.readers.Go(func() {
 		if err := l.s.tpl.ServeUDP(f); err != nil {
 			l.s.log.Error("udp listener stopped", "local", l.local, "error", err)
 		}
@@ -61,6 +61,8 @@ func (f *packetFront) ReadFrom(p []byte) (int, net.Addr, error) {
 		close(f.ready)
 	}
 	if f.over {
+		// Requests just handed over still look for this listener by their source.
+		f.l.s.pause(time.Second)
 		return 0, nil, net.ErrClosed
 	}
 	f.l.mu.Lock()
@@ -96,7 +98,7 @@ func (f *packetFront) ReadFrom(p []byte) (int, net.Addr, error) {
 			f.l.mu.Unlock()
 			f.over = true
 			f.l.serve()
-			return 0, nil, net.ErrClosed
+			return f.ReadFrom(p)
 		}
 		f.note(from)
 		return copy(p, data), src, nil
@@ -121,6 +123,9 @@ func (f *packetFront) note(from netip.AddrPort) {
 func (l *packetListener) judge(data []byte, from netip.AddrPort) []byte {
 	if len(bytes.Trim(data, "\r\n\x00 ")) == 0 || isSTUN(data) {
 		return nil // RFC 5626 §3.5.1, §3.5.2: keep-alives
+	}
+	if l.s.ctx.Err() != nil {
+		return nil // closing
 	}
 	l.s.stats.received.Add(1)
 	if !l.s.guard.admit(from.Addr()) {

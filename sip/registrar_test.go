@@ -389,3 +389,8 @@ func TestStats(t *testing.T) {
 		}
 	})
 }
+
+func sha256hex(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}

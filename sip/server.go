@@ -26,6 +26,9 @@ const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCR
 // supported names the extensions that are understood.
 const supported = "path, outbound, timer"
 
+// closeGrace is how long requests have to get from the socket to their handler.
+const closeGrace = 50 * time.Millisecond
+
 // maxHandlers bounds the requests being served at one time, waiting calls included.
 const maxHandlers = 20000
 
@@ -51,7 +54,8 @@ type Server struct {
 
 	ctx      context.Context // until Close
 	stop     context.CancelFunc
-	tasks    tasks // goroutines of ours, and those that serve requests
+	tasks    tasks          // goroutines of ours, and those that serve requests
+	readers  sync.WaitGroup // goroutines that read sockets
 	draining atomic.Bool
 	started  atomic.Bool
 	handlers atomic.Int64
@@ -193,10 +197,10 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 		l.serve()
 	}
 	for _, l := range s.streams {
-		s.tasks.Go(func() { s.acceptStreams(l) })
+		s.readers.Go(func() { s.acceptStreams(l) })
 	}
 	if len(s.streams) > 0 {
-		s.tasks.Go(func() { s.tpl.ServeTCP(s.flows) })
+		s.readers.Go(func() { s.tpl.ServeTCP(s.flows) })
 	}
 	return nil
 }
@@ -322,11 +326,17 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-idle:
 	case <-ctx.Done():
 	}
-	s.stop()
-	s.closeSockets()
+	s.stop() // from here on what arrives is not looked at
+	// A request that sipgo serves when its listener is gone makes it open a socket
+	// of its own, which nobody would close: let those in flight arrive first.
+	settle := time.NewTimer(closeGrace)
+	defer settle.Stop()
+	<-settle.C
 	s.txl.Close()
-	s.tpl.Close()
 	s.tasks.wait()
+	s.closeSockets()
+	s.tpl.Close()
+	s.readers.Wait()
 	return nil
 }
 

@@ -282,6 +282,9 @@ func (f *flow) consume(n int) {
 // judge passes a whole message through the front reader and answers what it refuses.
 func (f *flow) judge(data []byte) []byte {
 	s := f.fs.s
+	if s.ctx.Err() != nil {
+		return nil // closing
+	}
 	s.stats.received.Add(1)
 	if !s.guard.admit(f.remote.Addr()) {
 		s.stats.throttled.Add(1)
