@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -25,6 +26,9 @@ func (s *Server) log(ctx context.Context, q *request, status int) {
 	}
 	if outcome == store.Success && q.logged {
 		return
+	}
+	if q.op.id == "getSession" && status == http.StatusUnauthorized && len(q.http.Cookies()) == 0 && q.http.Header.Get("Authorization") == "" {
+		return // the portal asks on every visit whether somebody is signed in
 	}
 	actor, account := q.who.actor, q.who.account
 	if account == "" {
@@ -51,8 +55,28 @@ func (s *Server) log(ctx context.Context, q *request, status int) {
 		}
 		entry.Detail = text
 	}
-	if err := s.DB.Record(context.WithoutCancel(ctx), account, entry); err != nil {
+	if err := s.record(context.WithoutCancel(ctx), account, entry); err != nil {
 		s.Log.Warn("activity not written", "operation", q.op.id, "err", err)
+	}
+}
+
+// recordPatience is how long an answer waits for room in the log.
+const recordPatience = 2 * time.Second
+
+// record adds an entry. While the log has no room, whoever asks so often has to wait: nothing goes unwritten.
+func (s *Server) record(ctx context.Context, account store.ID, a store.Activity) error {
+	ctx, cancel := context.WithTimeout(ctx, recordPatience)
+	defer cancel()
+	for {
+		err := s.DB.Record(ctx, account, a)
+		if !errors.Is(err, store.ErrBusy) {
+			return err
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
 	}
 }
 

@@ -76,13 +76,14 @@ func (s *Server) streamEvents(_ context.Context, q *request) (reply, error) {
 		}
 		after, resume = n, true
 	}
-	// A socket counts as live work before Close waits, or is refused.
-	if s.root.Err() != nil {
-		return reply{}, &problem{status: http.StatusServiceUnavailable, detail: "The server is stopping."}
+	if err := s.admit(q.who.user.ID); err != nil {
+		return reply{}, err
 	}
+	defer s.dismiss(q.who.user.ID)
 	conn, err := s.upgrader.Upgrade(q.w, q.http, nil)
-	if err != nil {
-		return reply{}, nil // the upgrader has answered
+	if err != nil { // the upgrader has answered
+		q.outcome = string(store.Failure)
+		return reply{}, nil
 	}
 	k := &socket{server: s, conn: conn, who: q.who, news: s.Bus.ReaderAfter(after)}
 	if cookie, err := q.http.Cookie(cookieName); err == nil && q.who.session.ID != "" {
@@ -93,8 +94,6 @@ func (s *Server) streamEvents(_ context.Context, q *request) (reply, error) {
 	}
 	s.log(q.http.Context(), q, http.StatusSwitchingProtocols) // now: a stream may last for days
 	q.logged = true
-	s.live.Add(1)
-	defer s.live.Done()
 	k.run(s.root, after)
 	return reply{}, nil
 }

@@ -345,3 +345,15 @@ func TestCloseEndsSockets(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 }
+
+func TestLiveSocketsAreBounded(t *testing.T) {
+	h := newHouse(t)
+	ts := h.stream(t)
+	for range maxSockets {
+		h.member.listen(ts, "").next()
+	}
+	if _, response, err := h.member.dial(ts, ""); err == nil || response.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("one more: %v", err)
+	}
+	h.admin.listen(ts, "").next()
+}

@@ -60,9 +60,11 @@ type Server struct {
 	setup sync.Mutex // one set-up at a time
 	seen  *lastSeen
 
-	root context.Context
-	stop context.CancelFunc
-	live sync.WaitGroup // sockets and the follower of news
+	root  context.Context
+	stop  context.CancelFunc
+	live  sync.WaitGroup   // sockets and the follower of news
+	doors sync.Mutex       // between a socket that comes in and Close
+	open  map[store.ID]int // sockets of each user, guarded by doors
 }
 
 // handlerTime is how long a handler may take.
@@ -76,7 +78,7 @@ func New(c Config) (*Server, error) {
 	if c.Portal == nil {
 		c.Portal = ui.Dist()
 	}
-	s := &Server{Config: c, guard: newGuard(), strangers: newGuard(), seen: newLastSeen(), timing: usualTiming}
+	s := &Server{Config: c, guard: newGuard(), strangers: newGuard(), seen: newLastSeen(), timing: usualTiming, open: make(map[store.ID]int)}
 	var err error
 	if s.doc, s.operations, err = loadContract(); err != nil {
 		return nil, err
@@ -105,7 +107,9 @@ func New(c Config) (*Server, error) {
 
 // Close ends all live sockets and waits for them. The caller stops sending requests first.
 func (s *Server) Close(ctx context.Context) error {
+	s.doors.Lock()
 	s.stop()
+	s.doors.Unlock()
 	ended := make(chan struct{})
 	go func() { // ends with the sockets, whose writes have deadlines
 		s.live.Wait()
@@ -117,6 +121,34 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("close portal: %w", ctx.Err())
 	}
+}
+
+// maxSockets is how many live sockets one person may have open.
+const maxSockets = 50
+
+// admit counts one more live socket of a user, unless there are too many or the server is closing.
+func (s *Server) admit(user store.ID) error {
+	s.doors.Lock()
+	defer s.doors.Unlock()
+	if s.root.Err() != nil {
+		return &problem{status: http.StatusServiceUnavailable, detail: "The server is stopping."}
+	}
+	if s.open[user] >= maxSockets {
+		return &problem{status: http.StatusTooManyRequests, detail: "Too many pages are open.", wait: time.Minute}
+	}
+	s.open[user]++
+	s.live.Add(1)
+	return nil
+}
+
+// dismiss is the end of a socket that admit let in.
+func (s *Server) dismiss(user store.ID) {
+	s.doors.Lock()
+	defer s.doors.Unlock()
+	if s.open[user]--; s.open[user] == 0 {
+		delete(s.open, user)
+	}
+	s.live.Done()
 }
 
 // ServeHTTP answers one request.
