@@ -493,7 +493,9 @@ func (r *registrar) write(ctx context.Context) {
 	for {
 		select {
 		case <-r.dirty:
-			r.s.pause(writeBehind)
+			if !r.s.pause(writeBehind) {
+				continue // the server stops: the last flush below takes it
+			}
 			if err := r.flush(ctx); err != nil {
 				r.s.log.Error("bindings not saved", "error", err)
 				if r.s.pause(5 * time.Second) {
