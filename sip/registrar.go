@@ -490,6 +490,7 @@ func (r *registrar) sweep() {
 
 // write carries changes to the database until the server stops.
 func (r *registrar) write(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx) // a write that has begun is finished
 	for {
 		select {
 		case <-r.dirty:
@@ -503,7 +504,7 @@ func (r *registrar) write(ctx context.Context) {
 				}
 			}
 		case <-r.s.ctx.Done():
-			if err := r.flush(context.WithoutCancel(ctx)); err != nil {
+			if err := r.flush(ctx); err != nil {
 				r.s.log.Error("bindings not saved", "error", err)
 			}
 			return
