@@ -16,6 +16,7 @@ type sunk struct{ n int }
 func (c *sunk) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) {
 	return 0, netip.AddrPort{}, ErrClosed
 }
+
 func (c *sunk) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) { c.n++; return len(b), nil }
 func (c *sunk) Close() error                                               { return nil }
 

@@ -82,6 +82,10 @@ func (e *Engine) Open(local netip.Addr) (*Session, error) {
 		return nil, fmt.Errorf("open session at %s: %w", local, err)
 	}
 	s := newSession(e, p)
+	if s.public.Addr().IsUnspecified() {
+		p.close()
+		return nil, fmt.Errorf("open session at %s: no address to tell a peer", local) // it would read as hold
+	}
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()

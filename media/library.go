@@ -231,23 +231,31 @@ func belowThousand(names []string, n int) []string {
 // music is a place in the hold music.
 type music struct {
 	library *Library
+	sound   *sound
 	at      int64 // samples since the epoch
-	started bool
+	frames  int   // read
 }
 
+// musicCheck is how many frames pass before a new override of the music is looked for.
+const musicCheck = 50
+
 func (m *music) ReadFrame(f *Frame) error {
-	s, err := m.library.sound(musicName)
-	if err != nil {
-		return err
-	}
-	if !m.started {
-		m.started = true
+	if m.frames == 0 {
 		m.at = samplesIn(time.Since(m.library.epoch)) / frameSamples * frameSamples
 	}
+	if m.frames%musicCheck == 0 {
+		s, err := m.library.sound(musicName)
+		if err != nil {
+			return err
+		}
+		m.sound = s
+	}
+	all := m.sound.samples
 	for i := range f {
-		f[i] = s.samples[(m.at+int64(i))%int64(len(s.samples))]
+		f[i] = all[(m.at+int64(i))%int64(len(all))]
 	}
 	m.at += frameSamples
+	m.frames++
 	return nil
 }
 

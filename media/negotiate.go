@@ -217,7 +217,7 @@ func (s *Session) agree(t *terms) {
 	s.in.renew(t, moved)
 	s.out.renew(t, moved)
 	if moved {
-		s.reach.forget()
+		s.reports.forget()
 	}
 	select {
 	case s.changed <- struct{}{}:

@@ -11,7 +11,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -266,6 +268,53 @@ func ramp(t *testing.T, what string, sound []int16) {
 			t.Fatalf("%s: sample %d of %d is %d", what, i, len(sound), v)
 		}
 	}
+}
+
+// TestFullDisk: when the disk is full the recorder says so, and the file is whole as far as it goes.
+// The child process is allowed files of 100,000 octets only.
+func TestFullDisk(t *testing.T) {
+	const limit = 100_000
+	if path := os.Getenv("MEDIA_TEST_FULL"); path != "" {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+			t.Fatal(err)
+		}
+		w, err := media.CreateWAV(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for err == nil {
+			var f media.Frame
+			for i := range f {
+				f[i] = int16(n)
+				n++
+			}
+			err = w.Write(f[:])
+		}
+		if !errors.Is(err, syscall.EFBIG) {
+			t.Errorf("full disk: %v", err)
+		}
+		if err := w.Close(); !errors.Is(err, syscall.EFBIG) {
+			t.Errorf("close: %v", err)
+		}
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "message.wav")
+	cmd := exec.Command(self, "-test.run=^TestFullDisk$")
+	cmd.Env = append(os.Environ(), "MEDIA_TEST_FULL="+path)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	sound, _ := wavOf(t, path)
+	if most := (limit - 44) / 2; len(sound) > most || len(sound) < most-2000 {
+		t.Errorf("%d samples, want %d but for a quarter of a second", len(sound), most)
+	}
+	ramp(t, "full", sound)
 }
 
 func recordUntilKilled(path string) {

@@ -158,7 +158,7 @@ func (s *Session) readRTCP() {
 			continue
 		}
 		failed = 0
-		s.reach.take(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
+		s.reports.take(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
 	}
 }
 

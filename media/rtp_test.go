@@ -48,6 +48,39 @@ func FuzzPacket(f *testing.F) {
 	})
 }
 
+// FuzzFinger feels random events: never more digits than there are beginnings, never a digit that is
+// no key. Each three octets are an event packet: code and flags, timestamp step, duration.
+func FuzzFinger(f *testing.F) {
+	f.Add([]byte{1, 0, 1, 0x81, 0, 2, 0x81, 0, 2})
+	f.Add([]byte{1, 0, 1, 1, 9, 2, 2, 9, 3, 0x42, 200, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var finger finger
+		stamps := map[uint32]bool{}
+		digits, ts := 0, uint32(1<<32-1000)
+		for ; len(b) >= 3; b = b[3:] {
+			ts += uint32(b[1]) * 16
+			payload := []byte{b[0] & 0x1f, b[0] & 0x80, b[2], b[2]}
+			p := packet{buf: append(make([]byte, headerSize), payload...), start: headerSize, end: headerSize + 4, stream: 1}
+			p.ts, p.marker = ts, b[0]&0x40 != 0
+			digit, ok := finger.feel(&p)
+			if !ok {
+				continue
+			}
+			if stamps[ts] {
+				t.Fatalf("two digits at %d", ts)
+			}
+			stamps[ts] = true
+			if payload[0] > 15 || digit != rune(keys[payload[0]]) {
+				t.Fatalf("event %d is %q", payload[0], digit)
+			}
+			digits++
+		}
+		if digits > len(stamps) {
+			t.Fatalf("%d digits of %d beginnings", digits, len(stamps))
+		}
+	})
+}
+
 // FuzzSession throws packets at a session that is in the middle of everything: bridged, listened
 // to, counted. Nothing may panic, and what goes out is RTP.
 func FuzzSession(f *testing.F) {

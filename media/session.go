@@ -37,7 +37,7 @@ type Session struct {
 
 	in      inlet
 	out     *outlet
-	reach   reporter
+	reports reporter
 	sink    atomic.Pointer[link]
 	taps    atomic.Pointer[[]*tap]
 	tapsMu  sync.Mutex
@@ -76,7 +76,7 @@ func newSession(e *Engine, p pair) *Session {
 	if a := e.cfg.Advertise; a.IsValid() && (a.Is4() == p.local.Addr().Is4() || p.local.Addr().IsUnspecified()) {
 		s.public = netip.AddrPortFrom(a, p.local.Port())
 	}
-	s.reach.init(s)
+	s.reports.init(s)
 	return s
 }
 
@@ -90,7 +90,7 @@ func (s *Session) start() {
 func (s *Session) Close() {
 	s.closer.Do(func() {
 		close(s.done)
-		s.reach.bye()
+		s.reports.bye()
 		s.rtp.Close()
 		s.rtcp.Close()
 		s.wg.Wait()
@@ -156,7 +156,7 @@ func (w *watch) heard() {
 
 // sweep is called once a second.
 func (s *Session) sweep(now time.Time) {
-	s.reach.sweep(now)
+	s.reports.sweep(now)
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
 	t := s.terms.Load()
@@ -240,7 +240,7 @@ func (s *Session) take(p *packet) {
 // send our own packets back.
 func (s *Session) rename() {
 	s.renamed = true
-	s.reach.send(time.Now(), &rtcp.Goodbye{Sources: []uint32{s.ours}})
+	s.reports.send(time.Now(), &rtcp.Goodbye{Sources: []uint32{s.ours}})
 	s.out.mu.Lock()
 	defer s.out.mu.Unlock()
 	for s.out.ssrc == s.ours {
@@ -304,6 +304,6 @@ func (s *Session) Stats() SessionStats {
 	s.out.mu.Lock()
 	st.Sent, st.Remote = s.out.packets, s.out.dest
 	s.out.mu.Unlock()
-	s.reach.fill(&st)
+	s.reports.fill(&st)
 	return st
 }

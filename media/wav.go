@@ -70,10 +70,8 @@ func (w *WAVWriter) flush() error {
 	n, err := w.file.WriteAt(w.buf, wavHeader+2*w.written)
 	w.written += int64(n / 2)
 	w.buf = w.buf[:copy(w.buf, w.buf[n/2*2:])]
-	if err != nil {
-		return err
-	}
-	if err := writeHeader(w.file, w.written); err != nil {
+	// Even when the disk is full: what reached it counts, and the header needs no new room.
+	if err := errors.Join(err, writeHeader(w.file, w.written)); err != nil {
 		return err
 	}
 	if w.written-w.synced < syncEach {
