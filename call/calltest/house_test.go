@@ -47,6 +47,29 @@ type house struct {
 	plan map[*store.Snapshot]*dialplan.Plan
 }
 
+// strict is a log in which nothing may be an error. Everything is only shown with -v.
+type strict struct {
+	slog.Handler
+	tb testing.TB
+}
+
+func (h strict) Enabled(_ context.Context, level slog.Level) bool {
+	return testing.Verbose() || level >= slog.LevelError
+}
+
+func (h strict) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelError {
+		h.tb.Errorf("logged as an error: %s", r.Message)
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h strict) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return strict{h.Handler.WithAttrs(attrs), h.tb}
+}
+
+func (h strict) WithGroup(name string) slog.Handler { return strict{h.Handler.WithGroup(name), h.tb} }
+
 func newHouse(tb testing.TB) *house {
 	h := &house{
 		tb: tb, net: siptest.NewNet(), bus: event.NewBus(),
@@ -54,10 +77,7 @@ func newHouse(tb testing.TB) *house {
 		plan:  make(map[*store.Snapshot]*dialplan.Plan),
 	}
 	ctx := tb.Context()
-	log := slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
-		log = slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
+	log := slog.New(strict{slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}), tb})
 	check := func(s *store.Snapshot) error {
 		_, err := dialplan.Compile(s)
 		return err
