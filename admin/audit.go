@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"pbx/store"
@@ -93,7 +94,7 @@ func (q *request) about() string {
 	switch noun := q.op.noun(); {
 	case q.who.account == "":
 		return noun
-	case noun == "me" || noun == "setting":
+	case noun == "user" && !strings.Contains(q.op.path, "{account}"): // "/me" and what is below
 		return "user/" + string(q.who.user.ID)
 	case noun == "account":
 		return "account/" + string(q.who.account)

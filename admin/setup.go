@@ -90,7 +90,7 @@ func (s *Server) checkSetupToken(q *request, token string) error {
 	if wait := s.guard.enter(time.Now(), limit{key, 5}); wait > 0 {
 		return tooManyTries(wait)
 	}
-	if s.SetupToken == "" || subtle.ConstantTimeCompare([]byte(token), []byte(s.SetupToken)) != 1 {
+	if s.SetupToken == "" || subtle.ConstantTimeCompare([]byte(plainCode(token)), []byte(plainCode(s.SetupToken))) != 1 {
 		return &problem{
 			status: http.StatusForbidden, detail: "The set-up code is missing or wrong. The server printed it on its console.",
 			fields: []contract.ProblemField{{Field: "setup_token", Message: "The set-up code is missing or wrong. The server printed it on its console."}},
@@ -98,6 +98,11 @@ func (s *Server) checkSetupToken(q *request, token string) error {
 	}
 	s.guard.leave(key)
 	return nil
+}
+
+// plainCode is a set-up code as it counts: people copy it from a console with and without its hyphens.
+func plainCode(code string) string {
+	return strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(code))
 }
 
 // renamed gives the fields of an error the names that the form has.
