@@ -316,7 +316,8 @@ func TestSilent(t *testing.T) {
 	})
 }
 
-// TestReflection: a peer that sends back our very packets, as some test tools do, is no storm.
+// TestReflection: a peer that sends back our very packets, as some test tools do, makes us take another
+// SSRC (RFC 3550 §8.2), but only once.
 func TestReflection(t *testing.T) {
 	bubble(t, func(t *testing.T, n *mediatest.Net, house *media.Engine) {
 		s, other := open(t, house, pbxAddr), open(t, house, pbxAddr)
@@ -325,9 +326,11 @@ func TestReflection(t *testing.T) {
 		listener.agree(t, other)
 		media.Join(s, other)
 		stop := play(s, mediatest.Say(500))
+		names := map[uint32]bool{}
 		for range 200 {
 			time.Sleep(20 * time.Millisecond)
 			for _, r := range mirror.take() {
+				names[r.ssrc()] = true
 				if _, err := mirror.conn.WriteToUDPAddrPort(r.packet, s.Local()); err != nil {
 					t.Fatal(err)
 				}
@@ -336,8 +339,8 @@ func TestReflection(t *testing.T) {
 		stop()
 		got := listener.take()
 		steady(t, got)
-		if len(got) < 195 {
-			t.Errorf("%d packets of 200 came through", len(got))
+		if len(got) < 195 || len(names) != 2 {
+			t.Errorf("%d packets of 200 came through, %d SSRCs", len(got), len(names))
 		}
 	})
 }

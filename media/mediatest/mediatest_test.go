@@ -11,9 +11,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"pbx/media"
 	"pbx/media/mediatest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func samples(t *testing.T, src media.Source, frames int) []int16 {
 	t.Helper()
@@ -57,7 +61,7 @@ func TestHear(t *testing.T) {
 		"noise":    noise,
 		"two":      samples(t, media.Busy(), 13),
 		"speech":   samples(t, l.Prompt("leave-message"), 40)[4000:6000],
-		"constant": slicesRepeat(5000, 2000),
+		"constant": constant(5000, 2000),
 	} {
 		if got := mediatest.Hear(s); got != 0 {
 			t.Errorf("%s: heard %.0f Hz", name, got)
@@ -68,7 +72,7 @@ func TestHear(t *testing.T) {
 	}
 }
 
-func slicesRepeat(v int16, n int) []int16 {
+func constant(v int16, n int) []int16 {
 	s := make([]int16, n)
 	for i := range s {
 		s[i] = v
