@@ -1,5 +1,5 @@
-import { ActionIcon, Drawer, Menu, SegmentedControl, Tooltip } from '@mantine/core';
-import { IconDeviceMobile, IconHome, IconKeyboard, IconLogout, IconMenu2, IconPhone, IconPhoneCall, IconRecordMail, IconRoute, IconSearch, IconSettings, IconUserCircle, IconUsers } from '@tabler/icons-react';
+import { ActionIcon, Drawer, Menu, Tooltip } from '@mantine/core';
+import { IconCheck, IconDeviceMobile, IconHome, IconKeyboard, IconLogout, IconMenu2, IconPhone, IconPhoneCall, IconRecordMail, IconRoute, IconSearch, IconSettings, IconSunMoon, IconUserCircle, IconUsers } from '@tabler/icons-react';
 import { type ReactNode, Suspense, lazy, useEffect, useRef, useState } from 'react';
 import { useSession } from '../api/session';
 import { t } from '../i18n/t';
@@ -76,34 +76,35 @@ function LivePill() {
   );
 }
 
+const modes: Mode[] = ['light', 'dark', 'system'];
+
 function Gear({ onKeys }: { onKeys: () => void }) {
   const { signOut, me } = useSession();
   const [mode, setMode] = useMode();
   return (
-    <Menu position="bottom-end" width={248} trapFocus withinPortal>
+    <Menu position="bottom-end" width={248} withinPortal>
       <Menu.Target>
         <Tooltip label={t('gear.name')}>
           <ActionIcon variant="subtle" color="gray" size={36} aria-label={t('gear.name')}><IconSettings size={20} aria-hidden /></ActionIcon>
         </Tooltip>
       </Menu.Target>
       <Menu.Dropdown>
-        <div style={{ padding: '0.5rem 0.75rem' }}>
+        <div role="presentation" style={{ padding: '0.5rem 0.75rem' }}>
           <div className="cut" style={{ fontWeight: 620 }}><bdi>{me.name}</bdi></div>
           <div className="dim cut"><bdi>{me.email || me.username}</bdi></div>
         </div>
         <Menu.Divider />
         <Menu.Item component={Link} to="/my-settings" leftSection={<IconUserCircle size={17} aria-hidden />}>{t('nav.mySettings')}</Menu.Item>
-        <Menu.Label>{t('gear.theme')}</Menu.Label>
-        <div style={{ padding: '0 0.5rem 0.4rem' }}>
-          <SegmentedControl
-            fullWidth
-            size="xs"
-            aria-label={t('gear.theme')}
-            value={mode}
-            onChange={(v) => setMode(v as Mode)}
-            data={[{ value: 'light', label: t('theme.light') }, { value: 'dark', label: t('theme.dark') }, { value: 'system', label: t('theme.system') }]}
-          />
-        </div>
+        <Menu.Sub>
+          <Menu.Sub.Target>
+            <Menu.Sub.Item leftSection={<IconSunMoon size={17} aria-hidden />}>{t('gear.theme')}</Menu.Sub.Item>
+          </Menu.Sub.Target>
+          <Menu.Sub.Dropdown>
+            {modes.map((m) => (
+              <Menu.Item key={m} role="menuitemradio" aria-checked={mode === m} leftSection={mode === m ? <IconCheck size={17} aria-hidden /> : <span style={{ width: 17 }} />} onClick={() => setMode(m)}>{t(`theme.${m}`)}</Menu.Item>
+            ))}
+          </Menu.Sub.Dropdown>
+        </Menu.Sub>
         <Menu.Divider />
         <Menu.Item leftSection={<IconKeyboard size={17} aria-hidden />} rightSection={<kbd>?</kbd>} onClick={onKeys}>{t('gear.keys')}</Menu.Item>
         <Menu.Item leftSection={<IconLogout size={17} aria-hidden />} onClick={() => void signOut()}>{t('gear.signOut')}</Menu.Item>

@@ -590,7 +590,7 @@ export const en = {
   'users.created.message': '{name} is in the list.',
   'users.created.title': 'User created',
   'users.devices': 'Devices',
-  'users.devicesOff': '{count, plural, one {# device} other {# devices}}, none registered',
+  'users.devicesOff': '0 of {count} registered',
   'users.devicesOn': '{on} of {count} registered',
   'users.email': 'Email',
   'users.emailOptional': 'Email (optional)',

@@ -29,7 +29,7 @@ export default function CallDetail({ params }: { params: Record<string, string> 
   return (
     <>
       <PageHead title={<h1><bdi>{title}</bdi></h1>} docTitle={title} back={back} aside={<OutcomePill outcome={r.outcome} />} />
-      <p className="lead"><bdi>{sentence(r)}</bdi></p>
+      <p className="opening"><bdi>{sentence(r)}</bdi></p>
       {live && <section className="card" aria-label={t('calls.now')} style={{ marginBottom: 16 }}><ul className="list"><LiveCallRow call={live} hang /></ul></section>}
       <div className="home">
         <div className="stack" style={{ gap: 16 }}>

@@ -86,12 +86,12 @@ function History() {
   return (
     <>
       <div className="toolbar">
-        <SearchBox placeholder={t('calls.searchHint')} />
-        <TextInput type="date" aria-label={t('filter.from')} title={t('filter.from')} value={from} max={to || undefined} onChange={(e) => setQuery({ from: e.currentTarget.value })} />
-        <TextInput type="date" aria-label={t('filter.to')} title={t('filter.to')} value={to} min={from || undefined} onChange={(e) => setQuery({ to: e.currentTarget.value })} />
-        <Select w={150} aria-label={t('calls.result')} placeholder={t('calls.result')} clearable allowDeselect clearButtonProps={{ 'aria-label': t('action.clear') }} value={outcome || null} onChange={(v) => setQuery({ outcome: v ?? '' })} data={outcomes.map((o) => ({ value: o, label: t(`outcome.${o}`) }))} />
-        <Select w={140} aria-label={t('calls.direction')} placeholder={t('calls.direction')} clearable allowDeselect clearButtonProps={{ 'aria-label': t('action.clear') }} value={direction || null} onChange={(v) => setQuery({ direction: v ?? '' })} data={directions.map((d) => ({ value: d, label: t(`direction.${d}`) }))} />
-        {admin && <Select w={170} searchable aria-label={t('calls.person')} placeholder={t('calls.person')} clearable allowDeselect clearButtonProps={{ 'aria-label': t('action.clear') }} value={user || null} onChange={(v) => setQuery({ user: v ?? '' })} data={(users.data ?? []).map((u) => ({ value: u.id, label: u.name }))} />}
+        <SearchBox placeholder={t('calls.searchHint')} width="13.5rem" />
+        <TextInput w={138} type="date" aria-label={t('filter.from')} title={t('filter.from')} value={from} max={to || undefined} onChange={(e) => setQuery({ from: e.currentTarget.value })} />
+        <TextInput w={138} type="date" aria-label={t('filter.to')} title={t('filter.to')} value={to} min={from || undefined} onChange={(e) => setQuery({ to: e.currentTarget.value })} />
+        <Select w={128} aria-label={t('calls.result')} placeholder={t('calls.result')} clearable allowDeselect clearButtonProps={{ 'aria-label': t('action.clear') }} value={outcome || null} onChange={(v) => setQuery({ outcome: v ?? '' })} data={outcomes.map((o) => ({ value: o, label: t(`outcome.${o}`) }))} />
+        <Select w={118} aria-label={t('calls.direction')} placeholder={t('calls.direction')} clearable allowDeselect clearButtonProps={{ 'aria-label': t('action.clear') }} value={direction || null} onChange={(v) => setQuery({ direction: v ?? '' })} data={directions.map((d) => ({ value: d, label: t(`direction.${d}`) }))} />
+        {admin && <Select w={138} searchable aria-label={t('calls.person')} placeholder={t('calls.person')} clearable allowDeselect clearButtonProps={{ 'aria-label': t('action.clear') }} value={user || null} onChange={(v) => setQuery({ user: v ?? '' })} data={(users.data ?? []).map((u) => ({ value: u.id, label: u.name }))} />}
         {filtered && <Button variant="subtle" onClick={clear}>{t('filter.clear')}</Button>}
       </div>
       {records.isPending ? <Loading rows={6} /> : records.isError && !rows.length ? <div className="card"><Failed what={words(records.error)} retry={() => void records.refetch()} /></div> : rows.length === 0 ? (

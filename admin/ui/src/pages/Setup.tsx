@@ -1,5 +1,5 @@
 import { Button, SegmentedControl, Select, TextInput } from '@mantine/core';
-import { IconCheck, IconPlus, IconTrash, IconX } from '@tabler/icons-react';
+import { IconCheck, IconPhone, IconPlus, IconTrash, IconX } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { type FormEvent, type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
 import { cache } from '../api/cache';
@@ -81,7 +81,7 @@ function Step({ title, lead, children, foot }: { title: string; lead: ReactNode;
   return (
     <>
       <h1 ref={head} tabIndex={-1}>{title}</h1>
-      <p className="lead" style={{ margin: '0.25rem 0 1.5rem' }}>{lead}</p>
+      <p className="opening" style={{ margin: '0.25rem 0 1.5rem' }}>{lead}</p>
       {children}
       <div className="setup-foot">{foot}</div>
     </>
@@ -168,7 +168,7 @@ function Administrator({ onDone }: { onDone: () => void }) {
 function Fact({ name, value, state, advice }: { name: string; value: ReactNode; state: 'ok' | 'bad' | 'wait' | 'hint'; advice?: string }) {
   return (
     <li style={{ alignItems: 'flex-start' }}>
-      <span className={`fact-mark ${state}`} aria-hidden>{state === 'ok' ? <IconCheck size={14} stroke={3} /> : state === 'bad' ? <IconX size={14} stroke={3} /> : null}</span>
+      <span className={`fact-mark ${state}`} aria-hidden>{state === 'ok' ? <IconCheck size={14} stroke={3} /> : state === 'bad' ? <IconX size={14} stroke={3} /> : state === 'hint' ? 'i' : null}</span>
       <div className="grow">
         <b>{name}</b>
         <div className="dim" style={{ overflowWrap: 'anywhere' }}>{value}</div>
@@ -203,7 +203,7 @@ function Network({ onNext }: { onNext: () => void }) {
         <Fact name={t('setup.fact.server')} value={t(ready.isSuccess ? 'setup.fact.ready' : ready.isError ? 'setup.fact.notReady' : 'state.loading')} state={ready.isSuccess ? 'ok' : ready.isError ? 'bad' : 'wait'} advice={t('setup.fact.check')} />
         <Fact name={t('setup.fact.live')} value={t(link === 'live' ? 'setup.fact.liveOn' : 'setup.fact.liveOff')} state={link === 'live' ? 'ok' : link === 'offline' ? 'bad' : 'wait'} advice={t('setup.fact.proxy')} />
         <Fact name={t('setup.fact.clock')} value={clock.isSuccess ? t('setup.fact.clockBy', { count: off }) : t('state.loading')} state={!clock.isSuccess ? (clock.isError ? 'bad' : 'wait') : off <= 5 ? 'ok' : 'bad'} advice={t('setup.fact.clockOff')} />
-        <Fact name={t('setup.fact.provisioning')} value={provisioning.data?.token_set ? provisioning.data.url : t('setup.fact.noToken')} state={provisioning.data ? 'ok' : 'wait'} />
+        <Fact name={t('setup.fact.provisioning')} value={provisioning.data?.token_set ? provisioning.data.url : t('setup.fact.noToken')} state={provisioning.data?.token_set ? 'ok' : 'wait'} />
       </ul>
     </Step>
   );
@@ -563,9 +563,9 @@ function FirstCall({ onBack, onFinish }: { onBack: () => void; onFinish: () => v
     >
       <section className="card card-body stage" aria-label={t('setup.picture')} aria-live="polite">
         <div className="stage-line">
-          <div className="stage-end"><span className={`handset${phase ? ' lit' : ''}`} aria-hidden /> <b><bdi>{call ? partyName(call.caller) : (a?.name ?? t('setup.phoneA'))}</bdi></b><span className="dim">{call?.caller.extension || a?.extension}</span></div>
+          <div className="stage-end"><span className={`handset${phase ? ' lit' : ''}`} aria-hidden><IconPhone size={24} /></span> <b><bdi>{call ? partyName(call.caller) : (a?.name ?? t('setup.phoneA'))}</bdi></b><span className="dim">{call?.caller.extension || a?.extension}</span></div>
           <svg className={`stage-wire p${phase}`} viewBox="0 0 240 40" preserveAspectRatio="none" aria-hidden><path d="M4 20H236" /></svg>
-          <div className="stage-end"><span className={`handset${phase === 3 ? ' lit' : phase === 2 ? ' ring' : ''}`} aria-hidden /> <b><bdi>{call ? partyName(call.callee, call.dialed) : (b?.name ?? t('setup.phoneB'))}</bdi></b><span className="dim">{call?.callee.extension || (call ? call.dialed : b?.extension)}</span></div>
+          <div className="stage-end"><span className={`handset${phase === 3 ? ' lit' : phase === 2 ? ' ring' : ''}`} aria-hidden><IconPhone size={24} /></span> <b><bdi>{call ? partyName(call.callee, call.dialed) : (b?.name ?? t('setup.phoneB'))}</bdi></b><span className="dim">{call?.callee.extension || (call ? call.dialed : b?.extension)}</span></div>
         </div>
         <p className="stage-word">
           {phase === 0 ? (answered ? t('setup.itWorks') : t('setup.listening')) : phase === 1 ? t('setup.invite') : phase === 2 ? t('setup.ringing') : <T k="setup.talking" v={{ time: <Running since={call!.answered_at!} /> }} />}

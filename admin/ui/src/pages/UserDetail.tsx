@@ -168,7 +168,7 @@ export function VoicemailFields({ value, save }: { value: User['voicemail']; sav
       <div className="stack" style={{ gap: 16 }}>
         <Switch label={t('voicemail.enabled')} description={t('voicemail.enabledWhat')} checked={value.enabled} onChange={(e) => { const enabled = e.currentTarget.checked; void autosave(() => save({ enabled })); }} />
         <form onSubmit={set} noValidate>
-          <div className="row" style={{ alignItems: 'flex-start' }}>
+          <div className="row wrap" style={{ alignItems: 'flex-end' }}>
             <SecretInput
               label={t('pin.label')}
               w={220}
@@ -180,7 +180,7 @@ export function VoicemailFields({ value, save }: { value: User['voicemail']; sav
               onChange={(e) => { setPin(e.currentTarget.value.replace(/\D/g, '')); setProblem(''); }}
               error={problem || undefined}
             />
-            <span className="row" style={{ gap: 6, paddingTop: 25 }}>
+            <span className="row" style={{ gap: 6 }}>
               {pin && <Button type="submit" loading={busy}>{t('action.save')}</Button>}
               {pin && <Button variant="default" onClick={() => { setPin(''); setProblem(''); }}>{t('action.cancel')}</Button>}
               {!pin && value.has_pin && <Button variant="default" onClick={() => void autosave(() => save({ pin: '' }))}>{t('pin.remove')}</Button>}

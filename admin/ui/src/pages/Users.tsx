@@ -33,7 +33,7 @@ const columns: Column<User>[] = [
 function DeviceCount({ user }: { user: User }) {
   if (!user.devices.length) return <span className="dim">{t('value.none')}</span>;
   const on = user.devices.filter((d) => d.online).length;
-  return <span className="row" style={{ gap: 7 }}><span className={`dot ${on ? 'ok' : 'hollow'}`} aria-hidden />{on ? t('users.devicesOn', { on, count: user.devices.length }) : t('users.devicesOff', { count: user.devices.length })}</span>;
+  return <span className="row" style={{ gap: 7, whiteSpace: 'nowrap' }}><span className={`dot ${on ? 'ok' : 'hollow'}`} aria-hidden />{on ? t('users.devicesOn', { on, count: user.devices.length }) : t('users.devicesOff', { count: user.devices.length })}</span>;
 }
 
 export default function Users() {

@@ -28,8 +28,10 @@ export function InlineEdit({ label, value, save, display, inputMode = 'text', wi
   const field = label.toLowerCase();
 
   useEffect(() => {
-    if (open) input.current?.select();
-    else if (back.current) {
+    if (open) {
+      input.current?.focus();
+      input.current?.select();
+    } else if (back.current) {
       back.current = false;
       edit.current?.focus();
     }

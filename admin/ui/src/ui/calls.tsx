@@ -79,7 +79,7 @@ export function LiveCallRow({ call, hang }: { call: LiveCall | Call; hang?: bool
   const { me, admin } = useSession();
   const mine = call.caller.user_id === me.id || call.callee.user_id === me.id;
   return (
-    <li>
+    <li className="call">
       <div className="call-line grow">
         <PartyText party={call.caller} />
         <svg className={`wire ${call.state}`} viewBox="0 0 56 12" aria-hidden><path d="M6 6h44" /><circle cx="6" cy="6" r="4" /><circle className="far" cx="50" cy="6" r="4" /></svg>

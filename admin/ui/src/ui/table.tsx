@@ -5,7 +5,7 @@ import { navigate, setQuery, useQueryParam } from '../app/router';
 import { t } from '../i18n/t';
 
 /** The search box of a list; what is typed is in the address as ?q=. */
-export function SearchBox({ placeholder }: { placeholder: string }) {
+export function SearchBox({ placeholder, width }: { placeholder: string; width?: string }) {
   const [q, setQ] = useQueryParam('q');
   const [text, setText] = useState(q);
   const mine = useRef(q);
@@ -27,6 +27,7 @@ export function SearchBox({ placeholder }: { placeholder: string }) {
       aria-label={t('action.search')}
       data-list-search
       className="search"
+      w={width}
       placeholder={placeholder}
       leftSection={<IconSearch size={16} aria-hidden />}
       rightSection={text ? <CloseButton size="sm" aria-label={t('action.clearSearch')} onClick={() => change('')} /> : undefined}
