@@ -55,7 +55,7 @@ func addrPort(a net.Addr) (netip.AddrPort, error) {
 }
 
 // pair is the two sockets of one session: RTP on an even port and RTCP on the next
-// one, RFC 3550 §11.
+// one, RFC 3550 §11. Each sends from where it listens, RFC 4961 §4.
 type pair struct {
 	rtp, rtcp conn
 	local     netip.AddrPort // of rtp

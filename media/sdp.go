@@ -387,6 +387,8 @@ func (s *statement) marshal(version uint64) ([]byte, error) {
 	return d.Marshal()
 }
 
+// audioLine is our stream. It says nothing of rtcp-mux, which refuses it: RFC 5761 §5.1.1; nor of
+// ICE or DTLS, which is how their offers are declined.
 func (s *statement) audioLine() *sdp.MediaDescription {
 	m := &sdp.MediaDescription{MediaName: sdp.MediaName{
 		Media: "audio", Port: sdp.RangedPort{Value: int(s.addr.Port())}, Protos: []string{"RTP", "AVP"},
