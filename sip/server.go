@@ -63,7 +63,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	legs    map[string]*Leg // by Call-ID and local tag
-	invites map[string]*Leg // incoming, unanswered: by transaction
+	invites map[string]*Leg // incoming: by transaction of the INVITE
 	calls   map[string]*Leg // incoming: by Call-ID, remote tag and CSeq of the INVITE
 	idle    chan struct{}   // closed when the last leg of a closing server is gone
 }

@@ -164,14 +164,6 @@ func (l *Leg) refuse(code int, reason string) {
 	}
 	l.pending--
 	l.s.respond(l.invite, l.inviteTx, code, reason)
-	l.forgetInvite()
-}
-
-// forgetInvite makes the INVITE unknown to CANCEL.
-func (l *Leg) forgetInvite() {
-	l.s.mu.Lock()
-	defer l.s.mu.Unlock()
-	delete(l.s.invites, l.s.front.transactionKey(l.invite))
 }
 
 // accepted is a 2xx to an INVITE of the peer that waits for its ACK. RFC 3261
@@ -215,7 +207,6 @@ func (l *Leg) take(acked chan<- error) error {
 	l.session.accept(l, l.invite, res)
 	describe(res, sdp)
 	l.state = answered
-	l.forgetInvite()
 	l.accept(&accepted{tx: l.inviteTx, res: res, seq: l.invite.CSeq().SeqNo, late: late, acked: acked})
 	l.pending-- // accept counts it again until the ACK
 	return nil
@@ -321,7 +312,7 @@ func (s *Server) onCancel(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 		return
 	}
 	req.To().Params.Add("tag", l.localTag)
-	s.respond(req, tx, 200, "OK")
+	s.respond(req, tx, 200, "OK") // also when it comes too late to change anything
 	l.post(func() { l.cancelled(req) })
 }
 
