@@ -151,8 +151,18 @@ func (s *Server) dismiss(user store.ID) {
 	s.live.Done()
 }
 
+// answerTime is how long a client may take to read an answer, and soundTime a recording.
+const (
+	answerTime = 2 * time.Minute
+	soundTime  = 15 * time.Minute
+)
+
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Nobody holds a connection by reading slowly. The deadline must not outlive the answer: others use the connection next.
+	if control := http.NewResponseController(w); control.SetWriteDeadline(time.Now().Add(answerTime)) == nil {
+		defer control.SetWriteDeadline(time.Time{})
+	}
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"pbx/admin/contract"
 	"pbx/store"
@@ -109,7 +110,8 @@ func (s *Server) getVoicemailAudio(ctx context.Context, q *request) (reply, erro
 	if q.param("download") == "true" {
 		h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	}
-	h.Set("ETag", `"`+string(m.ID)+`"`) // a finished recording never changes
+	h.Set("ETag", `"`+string(m.ID)+`"`)                                         // a finished recording never changes
+	http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(soundTime)) // where deadlines are possible
 	http.ServeContent(q.w, q.http, "", m.ReceivedAt, f)
 	return reply{}, nil
 }
