@@ -168,7 +168,8 @@ func startSIPp(t *testing.T, p *pbx, scenario, transport, ip string, port int, w
 	t.Helper()
 	dir := artifacts(t)
 	csv := filepath.Join(dir, scenario+"-"+who.extension+".csv")
-	if err := os.WriteFile(csv, []byte("SEQUENTIAL\n"+who.username+";"+who.password+";"+dial+"\n"), 0o600); err != nil {
+	line := fmt.Sprintf("SEQUENTIAL\n%s;[authentication username=%s password=%s];%s\n", who.username, who.username, who.password, dial)
+	if err := os.WriteFile(csv, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	file, err := filepath.Abs(filepath.Join(root, "testdata/sipp", scenario+".xml"))
