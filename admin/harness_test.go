@@ -401,10 +401,12 @@ func (c *client) post(path string, body any) *answer {
 	c.t.Helper()
 	return c.do(http.MethodPost, path, body)
 }
+
 func (c *client) patch(path string, body any) *answer {
 	c.t.Helper()
 	return c.do(http.MethodPatch, path, body)
 }
+
 func (c *client) remove(path string) *answer { c.t.Helper(); return c.do(http.MethodDelete, path, nil) }
 
 // prove validates an answer against the schema of its operation and status.

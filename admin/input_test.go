@@ -1,10 +1,13 @@
 package admin
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -119,3 +122,49 @@ type rawJSON []byte
 
 func (r rawJSON) MarshalJSON() ([]byte, error)     { return r, nil }
 func (r *rawJSON) UnmarshalJSON(text []byte) error { *r = append((*r)[:0], text...); return nil }
+
+// clock records the deadlines that a connection is given.
+type clock struct {
+	*httptest.ResponseRecorder
+	read, write []time.Time
+}
+
+func (c *clock) SetReadDeadline(t time.Time) error  { c.read = append(c.read, t); return nil }
+func (c *clock) SetWriteDeadline(t time.Time) error { c.write = append(c.write, t); return nil }
+
+// TestDeadlines proves that slow clients are let go, and that no deadline outlives its request on a connection that is used again.
+func TestDeadlines(t *testing.T) {
+	h := newHouse(t)
+	m := h.message(t, h.account, h.ada.ID)
+	for _, test := range []struct {
+		method, path, body string
+		read, write        time.Duration
+	}{
+		{"GET", "/me", "", 0, answerTime},
+		{"PATCH", "/me", "{}", handlerTime, answerTime},
+		{"PATCH", "/me", "{", handlerTime, answerTime},
+		{"GET", "/accounts/default/voicemail-messages/" + string(m.ID) + "/audio", "", 0, soundTime},
+	} {
+		var body io.Reader
+		if test.body != "" {
+			body = strings.NewReader(test.body)
+		}
+		c := &clock{ResponseRecorder: httptest.NewRecorder()}
+		before := time.Now()
+		h.server.ServeHTTP(c, h.admin.request(test.method, test.path, body))
+		for name, d := range map[string]struct {
+			set  []time.Time
+			want time.Duration
+		}{"read": {c.read, test.read}, "write": {c.write, test.write}} {
+			if d.want == 0 {
+				if len(d.set) != 0 {
+					t.Errorf("%s %s: %s deadlines %v", test.method, test.path, name, d.set)
+				}
+				continue
+			}
+			if len(d.set) < 2 || !d.set[len(d.set)-1].IsZero() || d.set[len(d.set)-2].Sub(before) < d.want {
+				t.Errorf("%s %s: %s deadlines %v", test.method, test.path, name, d.set)
+			}
+		}
+	}
+}

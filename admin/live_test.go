@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -357,26 +356,4 @@ func TestLiveSocketsAreBounded(t *testing.T) {
 		t.Errorf("one more: %v", err)
 	}
 	h.admin.listen(ts, "").next()
-}
-
-// TestDeadlinesDoNotOutliveAnswers asks thrice over one connection.
-func TestDeadlinesDoNotOutliveAnswers(t *testing.T) {
-	h := newHouse(t)
-	ts := h.stream(t)
-	client := ts.Client()
-	for range 3 { // one connection, kept alive
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, ts.URL+basePath+"/me", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.AddCookie(&http.Cookie{Name: cookieName, Value: h.member.cookie})
-		response, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != http.StatusOK {
-			t.Errorf("%v %v", response.Status, err)
-		}
-		response.Body.Close()
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed" // the contract
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -71,6 +70,3 @@ func loadContract() (*openapi3.T, []*operation, error) {
 	}
 	return doc, all, nil
 }
-
-// writes reports whether the operation may change something.
-func (o *operation) writes() bool { return o.method != http.MethodGet }
