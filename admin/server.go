@@ -50,8 +50,9 @@ type Server struct {
 	operations []*operation
 	router     *mux.Router
 	crossSite  http.CrossOriginProtection
-	guard      *guard // failed sign-ins
-	strangers  *guard // refusals written to the log for callers that nobody knows
+	guard      *guard        // failed sign-ins
+	signingIn  chan struct{} // places for people whose password is being computed
+	strangers  *guard        // refusals written to the log for callers that nobody knows
 	portal     *portal
 	docs       []byte
 	upgrader   websocket.Upgrader
@@ -78,7 +79,7 @@ func New(c Config) (*Server, error) {
 	if c.Portal == nil {
 		c.Portal = ui.Dist()
 	}
-	s := &Server{Config: c, guard: newGuard(), strangers: newGuard(), seen: newLastSeen(), timing: usualTiming, open: make(map[store.ID]int)}
+	s := &Server{Config: c, guard: newGuard(), signingIn: make(chan struct{}, maxSigningIn), strangers: newGuard(), seen: newLastSeen(), timing: usualTiming, open: make(map[store.ID]int)}
 	var err error
 	if s.doc, s.operations, err = loadContract(); err != nil {
 		return nil, err

@@ -18,6 +18,9 @@ const (
 	freePerTarget  = 50 // many addresses trying one login
 )
 
+// maxSigningIn is how many passwords wait to be computed; two are at a time, each costs memory and time on purpose.
+const maxSigningIn = 20
+
 func (s *Server) createSession(ctx context.Context, q *request) (reply, error) {
 	var in contract.SessionCreate
 	if err := decode(q.body, &in); err != nil {
@@ -27,6 +30,12 @@ func (s *Server) createSession(ctx context.Context, q *request) (reply, error) {
 	from := network(clientIP(q.http))
 	pair, address, target := "login "+from+" "+login, "address "+from, "target "+login
 	q.actor, q.resource = login, "session"
+	select {
+	case s.signingIn <- struct{}{}:
+		defer func() { <-s.signingIn }()
+	default:
+		return reply{}, &problem{status: http.StatusServiceUnavailable, detail: "Too many people are signing in. Try again.", wait: 2 * time.Second}
+	}
 	if wait := s.guard.enter(time.Now(), limit{pair, freePerLogin}, limit{address, freePerAddress}, limit{target, freePerTarget}); wait > 0 {
 		return reply{}, tooManyTries(wait)
 	}

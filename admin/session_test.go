@@ -179,3 +179,16 @@ func TestSessionMovesItsEnd(t *testing.T) {
 		t.Errorf("cookie %v", again)
 	}
 }
+
+func TestSigningInIsBounded(t *testing.T) {
+	h := newHouse(t)
+	for range maxSigningIn {
+		h.server.signingIn <- struct{}{}
+	}
+	right := map[string]any{"login": "bob@acme.test", "password": memberPassword}
+	if a := h.nobody.post("/session", right).want(503); a.header.Get("Retry-After") != "2" {
+		t.Errorf("%v", a.header)
+	}
+	<-h.server.signingIn
+	h.nobody.post("/session", right).want(201)
+}
