@@ -44,6 +44,8 @@ type guard struct {
 	messages map[netip.Addr]*bucket
 	failures map[netip.Addr]*bucket
 	logs     bucket
+
+	unlimited bool // for measurements
 }
 
 func newGuard() *guard {
@@ -82,6 +84,9 @@ func bucketOf(m map[netip.Addr]*bucket, a netip.Addr) *bucket {
 func (g *guard) admit(a netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.unlimited {
+		return true
+	}
 	return bucketOf(g.messages, a).take(time.Now(), messageRate, messageBurst)
 }
 
