@@ -78,6 +78,22 @@ func (c *Call) say(src media.Source, muted bool) {
 // Hears returns the frequency of the tone that is heard, or 0, and how loud the sound is in dBFS.
 func (c *Call) Hears() (freq, level float64) { return c.ear.Freq(), c.ear.Level() }
 
+// Hear waits until the tone is heard.
+func (c *Call) Hear(ctx context.Context, freq float64) error {
+	if err := c.ear.Wait(ctx, freq); err != nil {
+		return fmt.Errorf("%s: %w", c.phone.cfg.Name, err)
+	}
+	return nil
+}
+
+// HearSound waits until speech or music is heard.
+func (c *Call) HearSound(ctx context.Context) error {
+	if err := c.ear.WaitSound(ctx); err != nil {
+		return fmt.Errorf("%s: %w", c.phone.cfg.Name, err)
+	}
+	return nil
+}
+
 // Codec returns what the phone speaks.
 func (c *Call) Codec() string { return c.sound.Codec() }
 

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"pbx/call"
 	"pbx/call/calltest"
 	"pbx/store"
 )
@@ -33,6 +34,7 @@ func TestScenarios(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -65,9 +67,9 @@ type scenario struct {
 	trail  string                      // what was recorded
 }
 
-func newScenario(t *testing.T) *scenario {
+func newScenario(t *testing.T, tweaks ...func(*house, *call.Config)) *scenario {
 	return &scenario{
-		t: t, h: newHouse(t), users: make(map[string]*store.User),
+		t: t, h: newHouse(t, tweaks...), users: make(map[string]*store.User),
 		phones: make(map[string]*calltest.Phone), calls: make(map[string][]*calltest.Call),
 	}
 }
