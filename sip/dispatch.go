@@ -117,10 +117,6 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 			l.serve(req, tx)
 			return
 		}
-		if req.Method == sipmsg.OPTIONS {
-			s.onOptions(req, tx)
-			return
-		}
 		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3261 §12.2.2
 	default:
 		s.onNew(req, tx, h)

@@ -282,6 +282,9 @@ func (l *Leg) loop() {
 	defer func() {
 		if p := recover(); p != nil { // a bug: this call ends, the house stands
 			l.log.Error("leg panicked", "call_id", l.callID, "panic", p, "stack", string(debug.Stack()))
+			if l.uas && l.state == ringing {
+				l.s.respond(l.invite, l.inviteTx, 500, "Server Internal Error")
+			}
 			l.end(Cause{Code: 500, Reason: "Server Internal Error"})
 		}
 	}()

@@ -569,3 +569,52 @@ func TestConnectionBreaksInACall(t *testing.T) {
 		within(t, time.Second, line.Done(), "BYE at alice")
 	})
 }
+
+// broken is a house with a bug.
+type broken struct{}
+
+func (broken) Incoming(*sip.Leg) { panic("bug") }
+
+// A bug in the house costs one call: it is answered 500, and the next request is served.
+func TestPanicInTheHouse(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.server.Close(w.ctx)
+		w.server = w.startWith(broken{})
+		alice := w.registered("alice")
+		line, err := alice.Call(w.ctx, "201")
+		if err != nil {
+			t.Fatal(err)
+		}
+		within(t, time.Second, line.Done(), "end")
+		if line.Code() != 500 {
+			t.Errorf("alice got %d, want 500", line.Code())
+		}
+		if code, err := alice.Options(w.ctx); err != nil || code != 200 {
+			t.Errorf("options afterwards: %d, %v", code, err)
+		}
+		if n := w.server.Stats().Legs; n != 0 {
+			t.Errorf("%d legs are left", n)
+		}
+	})
+}
+
+// bomb is a sound side with a bug.
+type bomb struct{ *siptest.Silence }
+
+func (bomb) Answer([]byte) ([]byte, error) { panic("bug") }
+
+func TestPanicInALeg(t *testing.T) {
+	bubble(t, func(w *world) {
+		alice := w.registered("alice")
+		line, l := w.call(alice, "201")
+		l.Attach(bomb{sound()})
+		if err := l.Answer(w.ctx); err == nil {
+			t.Error("answered with a bug")
+		}
+		within(t, time.Second, line.Done(), "end at alice")
+		if line.Code() != 500 {
+			t.Errorf("alice got %d, want 500", line.Code())
+		}
+		within(t, time.Second, l.Done(), "end of the leg")
+	})
+}

@@ -224,10 +224,16 @@ func (l *Leg) ack(invite *sipmsg.Request, tag string) {
 	ack := l.draft(sipmsg.ACK, seq)
 	l.s.request(ack, l.hop, newBranch())
 	l.mu.Lock()
+	if len(l.acks) >= maxACKs { // re-INVITEs of a long call, all settled long since
+		clear(l.acks)
+	}
 	l.acks[ackKey(tag, seq)] = ack
 	l.mu.Unlock()
 	l.s.write(ack)
 }
+
+// maxACKs bounds the ACKs kept for one call.
+const maxACKs = 32
 
 func ackKey(tag string, seq uint32) string { return fmt.Sprint(tag, " ", seq) }
 
@@ -248,7 +254,7 @@ func (l *Leg) repeated(res *sipmsg.Response) {
 	tag, seq := tagOf(res.To().Params), res.CSeq().SeqNo
 	l.mu.Lock()
 	ack := l.acks[ackKey(tag, seq)]
-	room := len(l.acks) < 32
+	room := len(l.acks) < maxACKs
 	l.mu.Unlock()
 	switch {
 	case ack != nil:

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"errors"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -94,8 +95,24 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 			s.tasks.Go(func() { l.post(l.unreachable) })
 		}
 	})
+	if s.announce(l) {
+		l.loop()
+	}
+}
+
+// announce hands a leg to the house. A bug there costs this call only.
+func (s *Server) announce(l *Leg) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("incoming call panicked", "call_id", l.callID, "panic", p, "stack", string(debug.Stack()))
+			s.respond(l.invite, l.inviteTx, 500, "Server Internal Error")
+			l.end(Cause{Code: 500, Reason: "Server Internal Error"})
+			close(l.gone)
+			s.leave(l)
+		}
+	}()
 	s.handler.Incoming(l)
-	l.loop()
+	return true
 }
 
 // sipmsg100 builds the 100: RFC 3261 §17.2.1, at once, for the house may take its time.

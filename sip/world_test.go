@@ -140,7 +140,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) start() *sip.Server {
+func (w *world) start() *sip.Server { return w.startWith(w.house) }
+
+func (w *world) startWith(h sip.Handler) *sip.Server {
 	w.t.Helper()
 	var log *slog.Logger
 	if os.Getenv("SIPTEST_LOG") != "" {
@@ -151,7 +153,7 @@ func (w *world) start() *sip.Server {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := s.Start(w.ctx, w.house); err != nil {
+	if err := s.Start(w.ctx, h); err != nil {
 		w.t.Fatal(err)
 	}
 	return s
