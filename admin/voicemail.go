@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,15 +15,20 @@ import (
 )
 
 func (s *Server) listVoicemail(ctx context.Context, q *request) (reply, error) {
-	me := q.who.user.ID
-	if box := q.param("mailbox"); box != "" && store.ID(box) != me {
-		return reply{}, errNotFound // nobody hears another person's mailbox
-	}
-	messages, next, err := s.DB.Messages(ctx, q.who.account, []store.ID{me}, q.page())
+	boxes, err := s.mailboxes(q)
 	if err != nil {
 		return reply{}, err
 	}
-	counts := s.DB.MailboxCounts(q.who.account, me)
+	messages, next, err := s.DB.Messages(ctx, q.who.account, boxes, q.page())
+	if err != nil {
+		return reply{}, err
+	}
+	var counts store.MailboxCounts
+	for _, box := range boxes {
+		c := s.DB.MailboxCounts(q.who.account, box)
+		counts.New += c.New
+		counts.Old += c.Old
+	}
 	list := contract.VoicemailMessageList{
 		Items: []contract.VoicemailMessage{}, NextCursor: optional(next), Counts: contract.MailboxCounts{New: counts.New, Old: counts.Old},
 	}
@@ -32,10 +38,30 @@ func (s *Server) listVoicemail(ctx context.Context, q *request) (reply, error) {
 	return ok(list)
 }
 
-// message returns a message of the caller's own mailbox. Those of others do not exist for them.
+// mailboxes returns the mailboxes that the caller may open and asks for: members have their own, administrators all of
+// the account. A mailbox that may not be opened does not exist.
+func (s *Server) mailboxes(q *request) ([]store.ID, error) {
+	may := []store.ID{q.who.user.ID}
+	if q.who.admin() {
+		may = may[:0]
+		for _, u := range s.DB.Snapshot(q.who.account).Users {
+			may = append(may, u.ID)
+		}
+	}
+	box := store.ID(q.param("mailbox"))
+	switch {
+	case box == "":
+		return may, nil
+	case slices.Contains(may, box):
+		return []store.ID{box}, nil
+	}
+	return nil, errNotFound
+}
+
+// message returns a message that the caller may hear. Others do not exist for them.
 func (s *Server) message(ctx context.Context, q *request) (store.Message, error) {
 	m, err := s.DB.Message(ctx, q.who.account, q.id("message"))
-	if err == nil && (m.Mailbox != q.who.user.ID || m.Recording) {
+	if err == nil && (m.Recording || m.Mailbox != q.who.user.ID && !q.who.admin()) {
 		err = store.ErrNotFound
 	}
 	return m, err
