@@ -2,7 +2,6 @@ package sip
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -20,7 +19,6 @@ type packetListener struct {
 	s     *Server
 	conn  net.PacketConn
 	local netip.AddrPort
-	multi bool // there are other UDP listeners
 
 	mu      sync.Mutex
 	pending []byte // datagram handed from one packetFront to the next
@@ -109,7 +107,7 @@ func (f *packetFront) ReadFrom(p []byte) (int, net.Addr, error) {
 // to this source leave from here: it would stay with the listener used before.
 func (f *packetFront) note(from netip.AddrPort) {
 	f.sources[from] = struct{}{}
-	if !f.l.multi {
+	if !f.l.s.sockets.multi.Load() {
 		return
 	}
 	pool := f.l.s.tpl.Pool("udp")
@@ -147,16 +145,4 @@ func (l *packetListener) judge(data []byte, from netip.AddrPort) []byte {
 // isSTUN recognises RFC 5389 §6: two zero bits and the magic cookie.
 func isSTUN(b []byte) bool {
 	return len(b) >= 20 && b[0]&0xc0 == 0 && b[4] == 0x21 && b[5] == 0x12 && b[6] == 0xa4 && b[7] == 0x42
-}
-
-// listenPacket opens one UDP socket.
-func (s *Server) listenPacket(ctx context.Context, a netip.AddrPort) (netip.AddrPort, error) {
-	conn, err := s.cfg.Network.ListenPacket(ctx, a)
-	if err != nil {
-		return a, err
-	}
-	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-	s.packets = append(s.packets, &packetListener{s: s, conn: conn, local: local})
-	return local, nil
 }

@@ -49,8 +49,7 @@ type Server struct {
 	registrar *registrar
 	events    *events
 	flows     *flows
-	packets   []*packetListener
-	streams   []net.Listener
+	sockets   sockets
 
 	ctx      context.Context // until Close
 	stop     context.CancelFunc
@@ -121,6 +120,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	s.registrar = newRegistrar(s, b)
 	s.events = newEvents(s)
 	s.flows = newFlows(s)
+	s.sockets.tried = make(map[string]bool)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 
 	quiet := slog.New(quietHandler{cfg.Log.Handler()})
@@ -181,7 +181,8 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 		return errors.New("server was started before")
 	}
 	s.handler = h
-	if err := s.listen(ctx); err != nil {
+	serve, err := s.listen(ctx)
+	if err != nil {
 		s.closeSockets()
 		return fmt.Errorf("sip: %w", err)
 	}
@@ -193,81 +194,11 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 	s.tasks.Go(func() { s.registrar.write(s.ctx) })
 	reader := s.bus.Reader()
 	s.tasks.Go(func() { s.follow(reader) })
-	for _, l := range s.packets {
-		l.serve()
+	for _, start := range serve {
+		start()
 	}
-	for _, l := range s.streams {
-		s.readers.Go(func() { s.acceptStreams(l) })
-	}
-	if len(s.streams) > 0 {
-		s.readers.Go(func() { s.tpl.ServeTCP(s.flows) })
-	}
+	s.tasks.Go(s.watchAddresses)
 	return nil
-}
-
-// listen opens the sockets. A free port is the same everywhere, if that can be had.
-func (s *Server) listen(ctx context.Context) error {
-	var shared uint16
-	open := func(addrs []netip.AddrPort, listen func(context.Context, netip.AddrPort) (netip.AddrPort, error)) error {
-		places, err := expand(s.cfg.Network, addrs)
-		if err != nil {
-			return err
-		}
-		for _, p := range places {
-			if p.addr.Port() == 0 && shared != 0 {
-				if _, err := listen(ctx, netip.AddrPortFrom(p.addr.Addr(), shared)); err == nil {
-					continue
-				}
-			}
-			local, err := listen(ctx, p.addr)
-			switch {
-			case err != nil && p.wild: // an address that is going away, or a family that is half switched off
-				s.log.Warn("address not listened on", "local", p.addr, "error", err)
-			case err != nil:
-				return err
-			case p.addr.Port() == 0 && shared == 0:
-				shared = local.Port()
-			}
-		}
-		return nil
-	}
-	if err := open(s.cfg.UDP, s.listenPacket); err != nil {
-		return err
-	}
-	if err := open(s.cfg.TCP, s.listenStream); err != nil {
-		return err
-	}
-	if len(s.packets) == 0 && len(s.cfg.UDP) > 0 || len(s.streams) == 0 && len(s.cfg.TCP) > 0 {
-		return errors.New("no address of this host could be listened on")
-	}
-	for _, l := range s.packets {
-		l.multi = len(s.packets) > 1
-	}
-	return nil
-}
-
-// Listeners returns the bound sockets, UDP first.
-func (s *Server) Listeners() []Listener {
-	var all []Listener
-	for _, l := range s.packets {
-		all = append(all, Listener{"udp", l.local})
-	}
-	for _, l := range s.streams {
-		if ap, ok := addrPortOf(l.Addr()); ok {
-			all = append(all, Listener{"tcp", ap})
-		}
-	}
-	return all
-}
-
-// listening reports whether a UDP listener has this address.
-func (s *Server) listening(local string) bool {
-	for _, l := range s.packets {
-		if l.local.String() == local {
-			return true
-		}
-	}
-	return false
 }
 
 // follow acts on the news of the house.
@@ -338,17 +269,6 @@ func (s *Server) Close(ctx context.Context) error {
 	s.tpl.Close()
 	s.readers.Wait()
 	return nil
-}
-
-func (s *Server) closeSockets() {
-	for _, l := range s.packets {
-		l.conn.Close()
-	}
-	for _, l := range s.streams {
-		l.Close()
-	}
-	s.flows.Close()
-	s.flows.closeAll()
 }
 
 // BindingsOfUser returns where a user can be reached now. It never waits.

@@ -2,7 +2,6 @@ package sip
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -85,20 +84,6 @@ func (fs *flows) closeAll() {
 	for _, f := range all {
 		f.Close()
 	}
-}
-
-// listenStream opens one TCP socket.
-func (s *Server) listenStream(ctx context.Context, a netip.AddrPort) (netip.AddrPort, error) {
-	l, err := s.cfg.Network.Listen(ctx, a)
-	if err != nil {
-		return a, err
-	}
-	s.streams = append(s.streams, l)
-	if s.flows.addr == nil {
-		s.flows.addr = l.Addr()
-	}
-	local, _ := addrPortOf(l.Addr())
-	return local, nil
 }
 
 // acceptStreams hands the connections of one socket to sipgo.

@@ -196,7 +196,8 @@ func TestSeveralAddresses(t *testing.T) {
 		dir := &directory{lines: map[string]store.Line{"u-alice": line("alice")}}
 		rows := &bindings{rows: make(map[store.ID]store.Binding)}
 		three := netip.MustParseAddr("10.0.0.3")
-		s, err := sip.New(sip.Config{UDP: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}, TCP: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}, Network: n.Host(one, two, three)}, dir, rows, &mailboxes{}, event.NewBus())
+		host := n.Host(one, two, three)
+		s, err := sip.New(sip.Config{UDP: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}, TCP: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}, Network: host}, dir, rows, &mailboxes{}, event.NewBus())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,6 +214,12 @@ func TestSeveralAddresses(t *testing.T) {
 			if l.Addr.Port() != port {
 				t.Errorf("listener %v, want port %d everywhere", l, port)
 			}
+		}
+		late := netip.MustParseAddr("10.0.0.4") // the network came up after us
+		host.Add(late)
+		time.Sleep(20 * time.Second)
+		if got := s.Listeners(); len(got) != 8 {
+			t.Fatalf("listeners are %v", got)
 		}
 		from := netip.MustParseAddr("2001:db8::99")
 		c, err := n.Host(from).ListenPacket(t.Context(), netip.AddrPortFrom(from, 5060))
@@ -234,7 +241,7 @@ func TestSeveralAddresses(t *testing.T) {
 				t.Errorf("asked %v, answered by %v: %d", to, src, statusOf(buf[:k]))
 			}
 		}
-		for i, to := range []netip.Addr{one, two, three, one, one, three, two} {
+		for i, to := range []netip.Addr{one, two, three, one, one, late, three, two, late} {
 			ask(to, i)
 		}
 	})

@@ -99,14 +99,25 @@ func (n *Net) pass(from, to netip.AddrPort, data []byte) (delay time.Duration, l
 // Host is the network as one host sees it. It is a sip.Network.
 type Host struct {
 	net   *Net
-	addrs []netip.Addr
+	addrs []netip.Addr // guarded by the mutex of net
 }
 
 // Host returns the view of the host with these addresses.
 func (n *Net) Host(addrs ...netip.Addr) *Host { return &Host{n, addrs} }
 
+// Add gives the host one more address.
+func (h *Host) Add(addr netip.Addr) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	h.addrs = append(h.addrs, addr)
+}
+
 // Addrs returns the addresses of the host.
-func (h *Host) Addrs() ([]netip.Addr, error) { return slices.Clone(h.addrs), nil }
+func (h *Host) Addrs() ([]netip.Addr, error) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	return slices.Clone(h.addrs), nil
+}
 
 func (h *Host) bind(addr netip.AddrPort) (netip.AddrPort, error) {
 	if !slices.Contains(h.addrs, addr.Addr()) {
@@ -171,9 +182,6 @@ func (h *Host) Listen(_ context.Context, addr netip.AddrPort) (net.Listener, err
 // Dial opens a TCP connection; it takes one round trip.
 func (h *Host) Dial(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
 	n := h.net
-	if !local.IsValid() {
-		local = h.addrs[0]
-	}
 	wait := time.NewTimer(2 * hop)
 	defer wait.Stop()
 	select {
@@ -183,6 +191,9 @@ func (h *Host) Dial(ctx context.Context, local netip.Addr, remote netip.AddrPort
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if !local.IsValid() {
+		local = h.addrs[0]
+	}
 	l := n.listeners[remote]
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}

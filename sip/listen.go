@@ -1,0 +1,176 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// addressWatch is how often a wildcard is compared with the addresses of this host.
+const addressWatch = 15 * time.Second
+
+// sockets are what the server listens on.
+type sockets struct {
+	mu      sync.RWMutex
+	packets []*packetListener
+	streams []net.Listener
+	tried   map[string]bool // transport and address, as asked for
+	shared  uint16          // the port that stands for port 0
+
+	multi   atomic.Bool // several UDP listeners
+	accepts sync.Once   // sipgo accepts from flows
+}
+
+// opener opens the socket of one transport and makes it served.
+type opener func(ctx context.Context, a netip.AddrPort) (local netip.AddrPort, serve func(), err error)
+
+// listen opens every socket that is asked for and not open yet, and returns what
+// starts them. A free port is the same everywhere, if that can be had.
+func (s *Server) listen(ctx context.Context) (serve []func(), err error) {
+	for _, t := range []struct {
+		name  string
+		addrs []netip.AddrPort
+		open  opener
+	}{{"udp", s.cfg.UDP, s.listenPacket}, {"tcp", s.cfg.TCP, s.listenStream}} {
+		places, err := expand(s.cfg.Network, t.addrs)
+		if err != nil {
+			return serve, err
+		}
+		for _, p := range places {
+			key := t.name + " " + p.addr.String()
+			if s.sockets.tried[key] {
+				continue
+			}
+			s.sockets.tried[key] = true
+			start, err := s.listenAt(ctx, p, t.open)
+			switch {
+			case err == nil:
+				serve = append(serve, start)
+			case p.wild: // an address that is going away, or a family that is half switched off
+				s.log.Warn("address not listened on", "transport", t.name, "local", p.addr, "error", err)
+			default:
+				return serve, err
+			}
+		}
+	}
+	s.sockets.mu.RLock()
+	defer s.sockets.mu.RUnlock()
+	if len(s.sockets.packets) == 0 && len(s.cfg.UDP) > 0 || len(s.sockets.streams) == 0 && len(s.cfg.TCP) > 0 {
+		return serve, errors.New("no address of this host could be listened on")
+	}
+	s.sockets.multi.Store(len(s.sockets.packets) > 1)
+	return serve, nil
+}
+
+func (s *Server) listenAt(ctx context.Context, p place, open opener) (func(), error) {
+	if p.addr.Port() != 0 {
+		_, serve, err := open(ctx, p.addr)
+		return serve, err
+	}
+	if s.sockets.shared != 0 {
+		if _, serve, err := open(ctx, netip.AddrPortFrom(p.addr.Addr(), s.sockets.shared)); err == nil {
+			return serve, nil
+		}
+	}
+	local, serve, err := open(ctx, p.addr)
+	if err == nil && s.sockets.shared == 0 {
+		s.sockets.shared = local.Port()
+	}
+	return serve, err
+}
+
+// watchAddresses listens on addresses that this host gets later: it may have
+// started before its network did.
+func (s *Server) watchAddresses() {
+	for s.pause(addressWatch) {
+		serve, err := s.listen(s.ctx)
+		if err != nil {
+			s.log.Warn("addresses of this host not read", "error", err)
+		}
+		for _, start := range serve {
+			start()
+		}
+		if len(serve) > 0 {
+			s.log.Info("listening on new addresses", "listeners", len(s.Listeners()))
+		}
+	}
+}
+
+// listenPacket opens one UDP socket.
+func (s *Server) listenPacket(ctx context.Context, a netip.AddrPort) (netip.AddrPort, func(), error) {
+	conn, err := s.cfg.Network.ListenPacket(ctx, a)
+	if err != nil {
+		return a, nil, err
+	}
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+	l := &packetListener{s: s, conn: conn, local: local}
+	s.sockets.mu.Lock()
+	defer s.sockets.mu.Unlock()
+	s.sockets.packets = append(s.sockets.packets, l)
+	return local, l.serve, nil
+}
+
+// listenStream opens one TCP socket.
+func (s *Server) listenStream(ctx context.Context, a netip.AddrPort) (netip.AddrPort, func(), error) {
+	l, err := s.cfg.Network.Listen(ctx, a)
+	if err != nil {
+		return a, nil, err
+	}
+	local, _ := addrPortOf(l.Addr())
+	s.sockets.mu.Lock()
+	defer s.sockets.mu.Unlock()
+	s.sockets.streams = append(s.sockets.streams, l)
+	return local, func() {
+		s.readers.Go(func() { s.acceptStreams(l) })
+		s.sockets.accepts.Do(func() {
+			s.flows.addr = l.Addr()
+			s.readers.Go(func() { s.tpl.ServeTCP(s.flows) }) // ends with an error when flows is closed
+		})
+	}, nil
+}
+
+// Listeners returns the bound sockets, UDP first.
+func (s *Server) Listeners() []Listener {
+	s.sockets.mu.RLock()
+	defer s.sockets.mu.RUnlock()
+	var all []Listener
+	for _, l := range s.sockets.packets {
+		all = append(all, Listener{"udp", l.local})
+	}
+	for _, l := range s.sockets.streams {
+		if ap, ok := addrPortOf(l.Addr()); ok {
+			all = append(all, Listener{"tcp", ap})
+		}
+	}
+	return all
+}
+
+// listening reports whether a UDP listener has this address.
+func (s *Server) listening(local string) bool {
+	s.sockets.mu.RLock()
+	defer s.sockets.mu.RUnlock()
+	for _, l := range s.sockets.packets {
+		if l.local.String() == local {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) closeSockets() {
+	s.sockets.mu.RLock()
+	defer s.sockets.mu.RUnlock()
+	for _, l := range s.sockets.packets {
+		l.conn.Close()
+	}
+	for _, l := range s.sockets.streams {
+		l.Close()
+	}
+	s.flows.Close()
+	s.flows.closeAll()
+}
