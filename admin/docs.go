@@ -45,7 +45,7 @@ type (
 	}
 )
 
-// renderDocs makes the page once; the contract does not change while we run.
+// renderDocs makes the page. It is made once: the contract does not change while we run.
 func renderDocs(doc *openapi3.T, operations []*operation) ([]byte, error) {
 	page := docPage{Title: doc.Info.Title, Version: doc.Info.Version, About: doc.Info.Description}
 	sorted := slices.Clone(operations)
@@ -151,11 +151,18 @@ func kindInWords(ref *openapi3.SchemaRef) (kind, name string) {
 }
 
 func (s *Server) serveDocs(w http.ResponseWriter, _ *http.Request) {
+	page, err := s.docs()
+	if err != nil {
+		s.Log.Error("contract not shown", "err", err)
+		p, _ := problemOf(err)
+		p.write(w)
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-cache")
-	w.Write(s.docs)
+	w.Write(page)
 }
 
 func serveContract(w http.ResponseWriter, _ *http.Request) {

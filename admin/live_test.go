@@ -20,8 +20,9 @@ import (
 
 // listener is a browser that listens.
 type listener struct {
-	t    *testing.T
-	conn *websocket.Conn
+	t     *testing.T
+	house *house
+	conn  *websocket.Conn
 }
 
 // stream serves the house on loopback, so that sockets are real.
@@ -50,7 +51,7 @@ func (c *client) dial(ts *httptest.Server, query string) (*listener, *http.Respo
 	answered.ids["streamEvents"] = true
 	answered.Unlock()
 	c.t.Cleanup(func() { conn.Close() })
-	return &listener{c.house.T, conn}, response, nil
+	return &listener{c.house.T, c.house, conn}, response, nil
 }
 
 func (c *client) listen(ts *httptest.Server, query string) *listener {
@@ -90,15 +91,11 @@ func (l *listener) any() (m heard) {
 	if err := json.Unmarshal(text, &m); err != nil {
 		l.t.Fatal(err)
 	}
-	doc, _, err := loadContract()
-	if err != nil {
-		l.t.Fatal(err)
-	}
 	value, err := decodeJSON(text)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if err := doc.Components.Schemas["Event"].Value.VisitJSON(value); err != nil {
+	if err := l.house.server.doc.Components.Schemas["Event"].Value.VisitJSON(value); err != nil {
 		l.t.Errorf("%s: %v", text, err)
 	}
 	return m

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	_ "embed" // the contract
 	"fmt"
 	"strings"
@@ -40,14 +39,11 @@ func (o *operation) noun() string {
 	return noun
 }
 
-// loadContract reads and checks the embedded contract.
+// loadContract reads the embedded contract. That it is valid OpenAPI is proven by a test, because it takes long on a small machine.
 func loadContract() (*openapi3.T, []*operation, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(contractYAML)
 	if err != nil {
 		return nil, nil, fmt.Errorf("load contract: %w", err)
-	}
-	if err := doc.Validate(context.Background(), openapi3.DisableExamplesValidation()); err != nil {
-		return nil, nil, fmt.Errorf("check contract: %w", err)
 	}
 	var all []*operation
 	for path, item := range doc.Paths.Map() {

@@ -54,7 +54,7 @@ type Server struct {
 	signingIn  chan struct{} // places for people whose password is being computed
 	strangers  *guard        // refusals written to the log for callers that nobody knows
 	portal     *portal
-	docs       []byte
+	docs       func() ([]byte, error) // made when somebody looks
 	upgrader   websocket.Upgrader
 	timing     timing
 
@@ -87,9 +87,7 @@ func New(c Config) (*Server, error) {
 	if s.portal, err = newPortal(c.Portal); err != nil {
 		return nil, err
 	}
-	if s.docs, err = renderDocs(s.doc, s.operations); err != nil {
-		return nil, err
-	}
+	s.docs = sync.OnceValues(func() ([]byte, error) { return renderDocs(s.doc, s.operations) })
 	if err := s.route(); err != nil {
 		return nil, err
 	}
