@@ -264,7 +264,7 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding) (*Pa
 		sound.Prefer(caller.Sound)
 		o.From = shown(caller.Who)
 		if !caller.answered {
-			o.MaxForwards = caller.Leg.MaxForwards() - 1 // RFC 5393 §5: lowered through us, or loops never end
+			o.MaxForwards = caller.Leg.MaxForwards() - 1 // RFC 7332: lowered through us, or loops never end
 		}
 	} else {
 		o.From = shown(c.copyRecord().Callee)

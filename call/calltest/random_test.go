@@ -60,6 +60,8 @@ func TestRandomCalls(t *testing.T) {
 				}
 			})
 		}
+		var originated int64
+		people.Go(func() { originated = administer(ctx, h, rand.New(rand.NewPCG(*seed, 5000))) })
 		callers.Wait()
 		quit()
 		people.Wait()
@@ -81,7 +83,7 @@ func TestRandomCalls(t *testing.T) {
 				t.Errorf("record without an end: %s", inShort(r))
 			}
 		}
-		if got := h.incoming.Load(); int64(len(records)) != got {
+		if got := h.incoming.Load() + originated; int64(len(records)) != got {
 			t.Errorf("%d calls left %d records", got, len(records))
 		}
 		if len(records) < *randomCalls*9/10 {
@@ -126,6 +128,22 @@ func place(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
 	case <-time.After(70 * time.Second):
 		// The phone's own last words were lost too; the house must cope without them.
 	}
+}
+
+// administer ends calls and starts some from the portal until ctx ends. It returns how many it started.
+func administer(ctx context.Context, h *house, r *rand.Rand) (started int64) {
+	users := h.db.Snapshot(h.account).Users
+	for ctx.Err() == nil {
+		pause(r, 20)
+		if calls := h.engine.Calls(h.account); len(calls) > 0 && r.IntN(2) == 0 {
+			_ = h.engine.HangUp(h.account, calls[r.IntN(len(calls))].ID) // it may have ended meanwhile
+			continue
+		}
+		if _, err := h.engine.Originate(ctx, h.account, users[r.IntN(len(users))].ID, fmt.Sprint(201+r.IntN(13))); err == nil {
+			started++
+		}
+	}
+	return started
 }
 
 // fiddle holds, resumes and presses keys for a while, if the call is up.

@@ -85,6 +85,12 @@ var verbs = []verb{
 		return err
 	}},
 
+	{pattern(`at (\S+)`), func(s *scenario, _ context.Context, w []string) error { // on the clock of the ladder
+		d, err := time.ParseDuration(w[0])
+		<-time.After(d - time.Since(s.start))
+		return err
+	}},
+
 	// What must be seen and heard.
 	{pattern(`(\w+) hears (a voice|\w+)(?: within (\S+))?`), (*scenario).mustHear},
 	{pattern(`(\w+) sees (\w+) (\S+)`), (*scenario).sees},
