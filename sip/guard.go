@@ -43,13 +43,40 @@ type guard struct {
 	mu       sync.Mutex
 	messages map[netip.Addr]*bucket
 	failures map[netip.Addr]*bucket
+	phones   map[netip.AddrPort]*phoneLimit
 	logs     bucket
 
 	unlimited bool // for measurements
 }
 
 func newGuard() *guard {
-	return &guard{messages: make(map[netip.Addr]*bucket), failures: make(map[netip.Addr]*bucket)}
+	return &guard{phones: make(map[netip.AddrPort]*phoneLimit), messages: make(map[netip.Addr]*bucket), failures: make(map[netip.Addr]*bucket)}
+}
+
+// phoneLimit is the limit of the one address and port that a registered phone
+// speaks from. It counts apart: what others send from that address, or in its
+// name, must not silence it.
+type phoneLimit struct {
+	bindings int
+	bucket
+}
+
+// know counts the bindings of a source.
+func (g *guard) know(source string, more int) {
+	from, err := netip.ParseAddrPort(source)
+	if err != nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.phones[from]
+	if p == nil {
+		p = &phoneLimit{}
+		g.phones[from] = p
+	}
+	if p.bindings += more; p.bindings <= 0 {
+		delete(g.phones, from)
+	}
 }
 
 // network is the address a limit counts for: IPv6 hosts own a /64.
@@ -81,13 +108,16 @@ func bucketOf(m map[netip.Addr]*bucket, a netip.Addr) *bucket {
 }
 
 // admit reports whether one more message of this source is looked at.
-func (g *guard) admit(a netip.Addr) bool {
+func (g *guard) admit(from netip.AddrPort) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.unlimited {
 		return true
 	}
-	return bucketOf(g.messages, a).take(time.Now(), messageRate, messageBurst)
+	if p := g.phones[from]; p != nil {
+		return p.take(time.Now(), messageRate, messageBurst)
+	}
+	return bucketOf(g.messages, from.Addr()).take(time.Now(), messageRate, messageBurst)
 }
 
 // failed counts refused credentials.

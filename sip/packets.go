@@ -126,7 +126,7 @@ func (l *packetListener) judge(data []byte, from netip.AddrPort) []byte {
 		return nil // closing
 	}
 	l.s.stats.received.Add(1)
-	if !l.s.guard.admit(from.Addr()) {
+	if !l.s.guard.admit(from) {
 		l.s.stats.throttled.Add(1)
 		return nil
 	}

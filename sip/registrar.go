@@ -104,6 +104,7 @@ func (r *registrar) insert(line store.Line, b *store.Binding) *registered {
 	}
 	reg.bindings = append(reg.bindings, b)
 	r.count++
+	r.s.guard.know(b.Source, +1)
 	return reg
 }
 
@@ -125,6 +126,7 @@ func unindex(m map[store.ID]map[store.ID]*registered, key, line store.ID) {
 func (r *registrar) remove(reg *registered, b *store.Binding) {
 	reg.bindings = slices.DeleteFunc(reg.bindings, func(o *store.Binding) bool { return o == b })
 	r.count--
+	r.s.guard.know(b.Source, -1)
 	delete(r.put, b.ID)
 	r.drop[b.ID] = struct{}{}
 	if len(reg.bindings) == 0 {
@@ -281,7 +283,7 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 			}
 			continue
 		case b == nil:
-			b = &store.Binding{ID: store.NewID(store.PrefixBinding), RegisteredAt: now}
+			b = &store.Binding{ID: store.NewID(store.PrefixBinding), RegisteredAt: now, Source: h.remote.String()}
 			r.insert(line, b)
 			fresh = true
 		case b.Source != h.remote.String() || b.CallID != callID:
@@ -289,7 +291,12 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 		}
 		b.AccountID, b.LineID, b.DeviceID, b.UserID = line.AccountID, line.ID, line.DeviceID, line.UserID
 		b.Contact, b.Instance, b.RegID = c.uri, c.inst, c.regID
-		b.Source, b.Local, b.Transport = h.remote.String(), h.local.String(), h.transport
+		if source := h.remote.String(); b.Source != source {
+			r.s.guard.know(b.Source, -1)
+			r.s.guard.know(source, +1)
+			b.Source = source
+		}
+		b.Local, b.Transport = h.local.String(), h.transport
 		b.UserAgent = clip(header(req, "User-Agent"), 200)
 		b.CallID, b.CSeq = callID, seq
 		b.Path = headerList(req, "Path") // RFC 3327 §5.3

@@ -271,7 +271,7 @@ func (f *flow) judge(data []byte) []byte {
 		return nil // closing
 	}
 	s.stats.received.Add(1)
-	if !s.guard.admit(f.remote.Addr()) {
+	if !s.guard.admit(f.remote) {
 		s.stats.throttled.Add(1)
 		return nil
 	}

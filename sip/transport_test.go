@@ -155,6 +155,25 @@ func TestFlood(t *testing.T) {
 		if d := time.Since(start); d > time.Second {
 			t.Errorf("a call took %v", d)
 		}
+		// The same in the name of the phone's address: it has a limit of its own.
+		c, err := w.net.Host(aliceAddr).ListenPacket(w.ctx, addrPort(aliceAddr, 9999))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		other := &peer{w: w, packets: c, local: addrPort(aliceAddr, 9999)}
+		for i := range 6000 {
+			other.send(other.options(fmt.Sprint("g", i)))
+			if i%20 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		if code, err := alice.Options(w.ctx); err != nil || code != 200 {
+			t.Errorf("options of the phone: %d, %v", code, err)
+		}
+		if w.server.Stats().Throttled < st.Throttled+1000 {
+			t.Error("the second flood was not held off")
+		}
 	})
 }
 
