@@ -121,7 +121,7 @@ func TestForkedAnswers(t *testing.T) {
 	})
 }
 
-// Long ringing with many provisional answers, which sipgo's own helper gives up on.
+// Long ringing with many provisional answers, which sipgo's WaitAnswer gives up on.
 func TestManyProvisionals(t *testing.T) {
 	bubble(t, func(w *world) {
 		c := w.callee()

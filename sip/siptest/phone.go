@@ -519,15 +519,17 @@ func (p *Phone) notified(req *sipmsg.Request) {
 		}
 		p.lampCount++
 		p.mu.Unlock()
-		select {
-		case p.lampNews <- struct{}{}:
-		default:
-		}
 	}
 	p.reply(req, 200, "OK", "", nil)
 	select {
 	case p.notices <- n:
 	default:
+	}
+	if event == "message-summary" {
+		select {
+		case p.lampNews <- struct{}{}:
+		default:
+		}
 	}
 }
 
