@@ -99,7 +99,9 @@ export default function Palette({ onClose, onKeys }: { onClose: () => void; onKe
   };
 
   return (
-    <Modal opened onClose={onClose} withCloseButton={false} padding={0} size={600} yOffset="12vh" aria-label={t('action.search')} title={undefined}>
+    <Modal.Root opened onClose={onClose} padding={0} size={600} yOffset="12vh">
+      <Modal.Overlay />
+      <Modal.Content aria-label={t('action.search')}>
       <div className="palette-head">
         <IconSearch size={19} aria-hidden />
         <input
@@ -138,6 +140,7 @@ export default function Palette({ onClose, onKeys }: { onClose: () => void; onKe
         ))}
       </div>
       {!found.length && <p className="dim" style={{ padding: '0 1rem 1.25rem' }} role="status">{t('palette.none')}</p>}
-    </Modal>
+      </Modal.Content>
+    </Modal.Root>
   );
 }

@@ -86,7 +86,7 @@ function Story({ record: r }: { record: CallRecord }) {
         {r.legs.map((l, i) => (
           <li key={i} className={`station leg-${l.step}`}>
             <div className="row apart"><b>{name(l.step)}</b><span className="dim">{l.ended_at ? clock((Date.parse(l.ended_at) - Date.parse(l.started_at)) / 1000) : <Time at={l.started_at} />}</span></div>
-            <div className="dim"><time dateTime={l.started_at}>{clockTime(l.started_at)}</time> · <bdi>{l.detail}</bdi></div>
+            <div className="dim"><time dateTime={l.started_at}>{clockTime(l.started_at)}</time>{l.detail && <> · <bdi>{l.detail}</bdi></>}</div>
           </li>
         ))}
         {r.ended_at && <li className="station end"><div className="dim">{t('call.endedAt', { time: clockTime(r.ended_at) })}</div></li>}

@@ -549,7 +549,7 @@ function FirstCall({ onBack, onFinish }: { onBack: () => void; onFinish: () => v
     const timer = setTimeout(() => setLate(read().calls.size === 0), 30_000);
     return () => clearTimeout(timer);
   }, []);
-  const withPhone = (users.data ?? []).filter((u) => u.extension && u.devices.length > 0);
+  const withPhone = (users.data ?? []).filter((u) => u.extension && u.devices.length > 0).sort((x, y) => x.extension!.localeCompare(y.extension!));
   const [a, b] = withPhone;
   const on = withPhone.filter((u) => u.online);
   const anyDevice = (devices.data ?? []).some((d) => d.lines.length > 0);

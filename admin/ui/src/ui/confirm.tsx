@@ -22,6 +22,9 @@ const set = (q: Question | null) => {
 /** Asks before something that cannot be undone. */
 export const ask = (q: Question) => set(q);
 
+/** Mantine's dialogs have the role "dialog", whatever they are given. */
+const alertDialog = (props: Record<string, unknown>) => <section {...props} role="alertdialog" />;
+
 export function Confirm() {
   const q = useSyncExternalStore((l) => { listeners.add(l); return () => void listeners.delete(l); }, () => open);
   const [last, setLast] = useState<Question | null>(null);
@@ -36,33 +39,42 @@ export function Confirm() {
   }, [q]);
   const shown = q ?? last;
   return (
-    <Modal opened={q !== null} onClose={() => set(null)} title={shown?.title} role="alertdialog">
-      {shown && (
-        <div className="stack" style={{ gap: 16 }}>
-          <div>{shown.body}</div>
-          {problem && <div className="note bad" role="alert">{problem}</div>}
-          <Group justify="flex-end" gap="xs">
-            <Button variant="default" data-autofocus onClick={() => set(null)}>{t('action.cancel')}</Button>
-            <Button
-              color={shown.danger === false ? undefined : 'red.8'}
-              loading={busy}
-              onClick={async () => {
-                setBusy(true);
-                try {
-                  await shown.run();
-                  set(null);
-                } catch (e) {
-                  setProblem(e instanceof Error ? e.message : String(e));
-                } finally {
-                  setBusy(false);
-                }
-              }}
-            >
-              {shown.verb}
-            </Button>
-          </Group>
-        </div>
-      )}
-    </Modal>
+    <Modal.Root opened={q !== null} onClose={() => set(null)}>
+      <Modal.Overlay />
+      <Modal.Content renderRoot={alertDialog}>
+        <Modal.Header>
+          <Modal.Title>{shown?.title}</Modal.Title>
+          <Modal.CloseButton aria-label={t('action.close')} />
+        </Modal.Header>
+        <Modal.Body>
+          {shown && (
+            <div className="stack" style={{ gap: 16 }}>
+              <div>{shown.body}</div>
+              {problem && <div className="note bad" role="alert">{problem}</div>}
+              <Group justify="flex-end" gap="xs">
+                <Button variant="default" data-autofocus onClick={() => set(null)}>{t('action.cancel')}</Button>
+                <Button
+                  color={shown.danger === false ? undefined : 'red.8'}
+                  loading={busy}
+                  onClick={async () => {
+                    setBusy(true);
+                    try {
+                      await shown.run();
+                      set(null);
+                    } catch (e) {
+                      setProblem(e instanceof Error ? e.message : String(e));
+                    } finally {
+                      setBusy(false);
+                    }
+                  }}
+                >
+                  {shown.verb}
+                </Button>
+              </Group>
+            </div>
+          )}
+        </Modal.Body>
+      </Modal.Content>
+    </Modal.Root>
   );
 }

@@ -12,18 +12,21 @@ export function setZone(name: string | undefined) {
   }
 }
 
+/** Dates look as the person's own English has them: 24 hours where that is usual. */
+const own = (typeof navigator === 'undefined' ? [] : (navigator.languages ?? [])).find((l) => l.split('-')[0] === locale) ?? locale;
+
 const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' });
 
 export function fullTime(at: Date | string): string {
-  return new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'medium', timeZone: zone }).format(new Date(at));
+  return new Intl.DateTimeFormat(own, { dateStyle: 'medium', timeStyle: 'medium', timeZone: zone }).format(new Date(at));
 }
 export function clockTime(at: Date | string): string {
-  return new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23', timeZone: zone }).format(new Date(at));
+  return new Intl.DateTimeFormat(own, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23', timeZone: zone }).format(new Date(at));
 }
 export function shortDate(at: Date | string): string {
   const d = new Date(at);
   const year = d.getFullYear() === new Date().getFullYear() ? undefined : 'numeric';
-  return new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', year, timeZone: zone }).format(d);
+  return new Intl.DateTimeFormat(own, { day: 'numeric', month: 'short', year, timeZone: zone }).format(d);
 }
 
 /** Relative under 24 hours, a date beyond. */
