@@ -5,11 +5,13 @@ TOOLS       := $(CURDIR)/.tools
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
+OAPI        := github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2
 DEBIAN      := sip-tester sipsak baresip-core baresip chromium sox flite
 PLATFORMS   := linux/amd64 linux/arm64 linux/arm/7
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 export ARTIFACTS ?= $(CURDIR)/artifacts
+export PATH      := $(TOOLS):$(PATH)
 
 .PHONY: help build run demo test deps lint unit phones portal-test journey cross drift ui gen bench fuzz prompts release check clean
 
@@ -37,25 +39,26 @@ deps: ## install what the tests need: Debian packages, Go tools, npm packages
 	@[ -x $(TOOLS)/staticcheck ] || GOBIN=$(TOOLS) go install $(STATICCHECK)
 	@[ -x $(TOOLS)/gofumpt ] || GOBIN=$(TOOLS) go install $(GOFUMPT)
 	@[ -x $(TOOLS)/gotestsum ] || GOBIN=$(TOOLS) go install $(GOTESTSUM)
+	@[ -x $(TOOLS)/oapi-codegen ] || GOBIN=$(TOOLS) go install $(OAPI)
 	@cd admin/ui && { [ -d node_modules ] && cmp -s package-lock.json node_modules/.installed-lock || { npm ci --no-audit --no-fund && cp package-lock.json node_modules/.installed-lock; }; }
 
 lint: ## vet, staticcheck, gofumpt
-	go vet ./...
-	$(TOOLS)/staticcheck ./...
+	go vet ./... && go vet -tags phones ./cmd/pbx
+	$(TOOLS)/staticcheck ./... && $(TOOLS)/staticcheck -tags phones ./cmd/pbx
 	@out=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofumpt wants to change:"; echo "$$out"; exit 1; }
 
 unit: ## all Go tests with the race detector
 	bash .ci/gotest unit -race -shuffle=on ./...
 
 phones: ## real phones (baresip, SIPp) and kill -9 against the built program, on loopback
-	PBX_PHONES=1 bash .ci/gotest phones -count=1 -timeout 15m -run 'TestPhones|TestKill' ./cmd/pbx
+	bash .ci/gotest phones -tags phones -count=1 -timeout 15m -run 'TestPhones|TestKill' ./cmd/pbx
 
 portal-test: ## component tests, types and size budget of the portal
 	cd admin/ui && npm test --silent
-	cd admin/ui && npm run --silent typecheck && npm run --silent budget
+	cd admin/ui && npm run --silent check && npm run --silent budget
 
 journey: ## the portal in a real browser, screenshots in artifacts/
-	PBX_PHONES=1 bash .ci/gotest journey -count=1 -timeout 10m -run 'TestJourney' ./cmd/pbx
+	bash .ci/gotest journey -tags phones -count=1 -timeout 10m -run 'TestJourney' ./cmd/pbx
 
 drift: ## generated files and the built portal match their sources
 	bash .ci/drift
@@ -73,7 +76,7 @@ ui: ## rebuild the portal into admin/ui/dist
 
 gen: ## regenerate what is generated from the contract
 	go generate ./...
-	cd admin/ui && npm run gen
+	cd admin/ui && npm run api
 
 prompts: ## speak the prompts and play the hold music anew (needs flite and sox)
 	bash media/prompts/generate.sh

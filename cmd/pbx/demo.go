@@ -28,8 +28,12 @@ var colleagues = []struct {
 	name  string
 	voice float64
 }{
-	{"Grace Hopper", 440}, {"Alan Turing", 330}, {"Katherine Johnson", 520},
-	{"Edsger Dijkstra", 294}, {"Radia Perlman", 587}, {"Claude Shannon", 392},
+	{"Grace Hopper", 440},
+	{"Alan Turing", 330},
+	{"Katherine Johnson", 520},
+	{"Edsger Dijkstra", 294},
+	{"Radia Perlman", 587},
+	{"Claude Shannon", 392},
 }
 
 // demo runs the house with a sample office whose simulated phones register, call each other, hold and leave messages.
