@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pbx/provisioning/provtest"
 )
 
 // acme starts the product with Ada (101), Bob (102) and Carol (103).
@@ -143,6 +146,43 @@ func TestPhonesVoicemail(t *testing.T) {
 	keep(t, b, "bob-heard-mailbox.wav")
 }
 
+// TestPhonesProvisioned: a desk phone and a DECT base fetch their files from the address in the portal, and the accounts in them register.
+func TestPhonesProvisioned(t *testing.T) {
+	p, _, bob, carol := acme(t)
+	url := p.api("POST", "/accounts/default/provisioning/rotate", map[string]any{}).at("url")
+	desk := p.api("POST", "/accounts/default/devices", map[string]any{
+		"kind": "deskphone", "name": "Desk", "vendor": "yealink", "model": "T54W", "mac": "80:5E:C0:12:34:56", "user_ids": []string{bob.id}, "transport": "udp",
+	})
+	base := p.api("POST", "/accounts/default/devices", map[string]any{
+		"kind": "dect_base", "name": "Base", "vendor": "yealink", "model": "W70B", "mac": "805e0c1d654e", "user_ids": []string{}, "transport": "tcp",
+	})
+	handset := p.api("POST", "/accounts/default/devices", map[string]any{
+		"kind": "dect_handset", "name": "Handset", "vendor": "yealink", "model": "W73H", "base_id": base.at("id"), "user_ids": []string{carol.id}, "transport": "tcp",
+	})
+	for i, phone := range []struct {
+		mac, agent, common string
+		device             object
+	}{
+		{"805ec0123456", "Yealink SIP-T54W 96.86.0.100 80:5e:c0:12:34:56", "y000000000096.cfg", desk},
+		{"805e0c1d654e", "Yealink W70B 146.87.0.15 80:5e:0c:1d:65:4e", "y000000000146.cfg", handset},
+	} {
+		boot := provtest.Phone{Client: p.http, Base: url, MAC: phone.mac, UserAgent: phone.agent, Common: phone.common}
+		accounts, err := boot.Accounts(t.Context())
+		if err != nil || len(accounts) != 1 {
+			t.Fatalf("%s: %+v, %v", phone.mac, accounts, err)
+		}
+		a := accounts[0]
+		startBaresip(t, baresipConfig{
+			name: phone.device.at("name"), ip: fmt.Sprintf("127.0.0.%d", 50+i), user: a.User, pass: a.Password,
+			server: net.JoinHostPort(a.Host, strconv.Itoa(a.Port)), transport: a.Transport, auto: true, tone: adaTone, codec: "PCMU", rtpLow: 45000 + 200*i,
+		})
+		p.online(person{device: phone.device.at("id"), name: phone.device.at("name")})
+	}
+	if files := p.api("GET", "/accounts/default/devices/"+desk.at("id")+"/provisioning-log", nil).items(); len(files) < 3 {
+		t.Errorf("the log of the desk phone has %d entries: %v", len(files), files)
+	}
+}
+
 // TestPhonesSIPp: a second implementation calls and is called, over UDP and TCP.
 func TestPhonesSIPp(t *testing.T) {
 	for _, transport := range []string{"udp", "tcp"} {
@@ -150,11 +190,16 @@ func TestPhonesSIPp(t *testing.T) {
 			p, ada, bob, _ := acme(t)
 			callerPort, calleePort := freePort(t, "127.0.0.60"), freePort(t, "127.0.0.61")
 			sipp(t, p, "register", transport, "127.0.0.60", callerPort, ada, "")
-			sipp(t, p, "register", transport, "127.0.0.61", calleePort, bob, "")
-			if transport == "tcp" {
-				return // SIPp leaves its connection with its process: the flow of the callee is gone, as it should be
-			}
-			callee := startSIPp(t, p, "callee", transport, "127.0.0.61", calleePort, bob, "")
+			// SIPp takes its connection with it when it ends, and the flow with that: the callee stays on UDP.
+			sipp(t, p, "register", "udp", "127.0.0.61", calleePort, bob, "")
+			callee := startSIPp(t, p, "callee", "udp", "127.0.0.61", calleePort, bob, "")
+			eventually(t, 5*time.Second, "SIPp listens", func() bool {
+				c, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.61", strconv.Itoa(calleePort)))
+				if err == nil {
+					c.Close()
+				}
+				return err != nil
+			})
 			sipp(t, p, "caller", transport, "127.0.0.60", callerPort, ada, "102")
 			if err := callee.Wait(); err != nil {
 				t.Errorf("callee: %v", err)
