@@ -223,7 +223,7 @@ func BenchmarkBindings(b *testing.B) {
 			req.AppendHeader(sipmsg.NewHeader("User-Agent", "Yealink SIP-T54W 96.86.0.100"))
 			contact := "sip:" + user + "@192.0.2.1:5060"
 			h := hop{"udp", netip.MustParseAddrPort("192.0.2.9:5060"), netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1024+i))}
-			if code, _, _, _ := r.update(req, line, h, []wanted{{uri: contact, key: contactKey(contact, "", 0), expires: maxExpires}}, false); code != 200 {
+			if code, _, _ := r.update(req, line, h, []wanted{{uri: contact, key: contactKey(contact, "", 0), expires: maxExpires}}, false); code != 200 {
 				b.Fatal(code)
 			}
 		}

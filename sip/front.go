@@ -247,7 +247,7 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 	method := parts[0]
 	hops, viaOK := m.vias()
 	if viaOK {
-		received(hops[0], from, transport)
+		received(hops[0], from)
 	}
 	refuse := func(code int, reason, why string, extra ...field) verdict {
 		if method == "ACK" {
@@ -458,7 +458,7 @@ func (m *rawMessage) write(b *bytes.Buffer, hops []*via, from, to address, seq u
 }
 
 // received notes in the top Via where a request really came from.
-func received(v *via, from netip.AddrPort, transport string) {
+func received(v *via, from netip.AddrPort) {
 	_, rport := v.params.get("rport")
 	if rport {
 		v.set("rport", strconv.Itoa(int(from.Port()))) // RFC 3581 §4

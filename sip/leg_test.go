@@ -1,14 +1,19 @@
 package sip_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"pbx/event"
 	"pbx/sip"
 	"pbx/sip/siptest"
+	"pbx/store"
 )
 
 // settled waits until lamps were set after registrations, and starts the ladder anew.
@@ -617,4 +622,66 @@ func TestPanicInALeg(t *testing.T) {
 		}
 		within(t, time.Second, l.Done(), "end of the leg")
 	})
+}
+
+// A call between IPv6 addresses, along a Path, over both transports.
+func TestCallOverIPv6(t *testing.T) {
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := siptest.NewNet()
+				at := addrPort(netip.MustParseAddr("2001:db8::1"), 5060)
+				house := make(legs, 1)
+				dir := &directory{lines: map[string]store.Line{"u-bob": line("bob")}}
+				s, err := sip.New(sip.Config{UDP: []netip.AddrPort{at}, TCP: []netip.AddrPort{at}, Network: n.Host(at.Addr())}, dir, &bindings{rows: make(map[store.ID]store.Binding)}, &mailboxes{}, event.NewBus())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Start(t.Context(), house); err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close(context.WithoutCancel(t.Context()))
+				bobAt := netip.MustParseAddr("2001:db8::12")
+				bob, err := siptest.NewPhone(t.Context(), siptest.PhoneConfig{Network: n.Host(bobAt), Local: addrPort(bobAt, 5060), Server: at, Transport: transport, Username: "u-bob", Password: "secret of bob"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer bob.Close()
+				if err := bob.Register(t.Context(), time.Hour); err != nil {
+					t.Fatal(err)
+				}
+				b := s.BindingsOfUser("usr_bob")[0]
+				b.Path = []string{"<sip:edge.example;lr>"}
+				out, err := s.Invite(t.Context(), sip.Outgoing{To: b, From: sip.Identity{Display: `"Zoë"`, User: "100"}, Called: sip.Identity{User: "201"}, Sound: sound()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ring := within(t, time.Second, bob.Incoming(), "call")
+				if got := ring.Header("Route"); got != "<sip:edge.example;lr>" {
+					t.Errorf("Route is %q", got)
+				}
+				if got := ring.Header("Contact"); !strings.HasPrefix(got, "<sip:100@[2001:db8::1]:5060") {
+					t.Errorf("Contact is %q", got)
+				}
+				if err := ring.Answer(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				within(t, time.Second, out.Answered(), "answer")
+				if err := ring.Bye(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				within(t, time.Second, out.Done(), "end")
+				call, err := bob.Call(t.Context(), "*97")
+				if err != nil {
+					t.Fatal(err)
+				}
+				in := within(t, time.Second, house, "incoming call")
+				if in.Dialed() != "*97" || in.Peer() != bobAt || in.Local() != at.Addr() {
+					t.Errorf("dialed %q from %v to %v", in.Dialed(), in.Peer(), in.Local())
+				}
+				in.Refuse(486, "Busy Here")
+				within(t, time.Second, call.Done(), "end")
+			})
+		})
+	}
 }

@@ -191,7 +191,6 @@ type wanted struct {
 	expires time.Duration
 	inst    string
 	regID   int
-	params  params
 }
 
 // register serves a REGISTER that was authenticated for line.
@@ -222,12 +221,11 @@ func (r *registrar) register(req *sipmsg.Request, tx *sipmsg.ServerTx, line stor
 		}
 		c.expires = min(c.expires, maxExpires)
 	}
-	code, reason, news, fresh := r.update(req, line, h, contacts, star)
+	code, reason, fresh := r.update(req, line, h, contacts, star)
 	if code != 200 {
 		s.respond(req, tx, code, reason)
 		return
 	}
-	s.bus.Publish(news...)
 	s.respond(req, tx, 200, "OK", r.answer(req, line)...)
 	s.stats.registered.Add(1)
 	if fresh {
@@ -236,7 +234,7 @@ func (r *registrar) register(req *sipmsg.Request, tx *sipmsg.ServerTx, line stor
 }
 
 // update changes all bindings of the request or none (RFC 3261 §10.3 step 7).
-func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts []wanted, star bool) (code int, reason string, news []event.News, fresh bool) {
+func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts []wanted, star bool) (code int, reason string, fresh bool) {
 	now := time.Now()
 	callID, seq := req.CallID().Value(), req.CSeq().SeqNo
 	r.mu.Lock()
@@ -261,7 +259,7 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 			}
 			match[i] = b
 			if b.CallID == callID && b.CSeq >= seq { // RFC 3261 §10.3 step 7: out of order
-				return 500, "Out Of Order", nil, false
+				return 500, "Out Of Order", false
 			}
 		}
 		switch {
@@ -272,7 +270,7 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 		}
 	}
 	if live > maxBindings {
-		return 403, "Too Many Bindings", nil, false
+		return 403, "Too Many Bindings", false
 	}
 	for i, c := range contacts {
 		b := match[i]
@@ -306,21 +304,22 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 	}
 	signal(r.dirty)
 	signal(r.wake)
-	return 200, "OK", r.changed(line, len(old) > 0), fresh
+	r.changed(line, len(old) > 0)
+	return 200, "OK", fresh
 }
 
-// changed makes the news when a line came or went; mu is held.
-func (r *registrar) changed(line store.Line, before bool) []event.News {
+// changed publishes when a line came or went; mu is held, so that the news keep the order of events.
+func (r *registrar) changed(line store.Line, before bool) {
 	reg := r.lines[line.ID]
 	if online := reg != nil; online == before {
-		return nil
+		return
 	}
 	n := event.Registration{DeviceID: line.DeviceID, LineID: line.ID, UserID: line.UserID, Online: reg != nil}
 	if reg != nil {
 		n.UserAgent, n.Source = reg.bindings[0].UserAgent, reg.bindings[0].Source
 	}
 	r.s.log.Info("registration changed", "line", line.ID, "device", line.DeviceID, "online", n.Online, "source", n.Source)
-	return []event.News{{Kind: event.RegistrationChanged, Account: line.AccountID, Users: []store.ID{line.UserID}, Data: n}}
+	r.s.bus.Publish(event.News{Kind: event.RegistrationChanged, Account: line.AccountID, Users: []store.ID{line.UserID}, Data: n})
 }
 
 // answer lists every binding of the line (RFC 3261 §10.3 step 8).
@@ -368,7 +367,7 @@ func readContacts(req *sipmsg.Request, asked time.Duration) (all []wanted, star,
 		if !ok || len(a.uri) > 1024 || u.Headers != nil {
 			return nil, false, false
 		}
-		w := wanted{uri: a.uri, expires: asked, params: a.params}
+		w := wanted{uri: a.uri, expires: asked}
 		if text, has := a.params.get("expires"); has {
 			w.expires = seconds(text, defaultExpires)
 		}
@@ -423,7 +422,7 @@ func seconds(s string, otherwise time.Duration) time.Duration {
 // forget drops the bindings that which says yes to, and publishes what that changed.
 func (r *registrar) forget(why string, which func(reg *registered, b *store.Binding) bool) {
 	r.mu.Lock()
-	var news []event.News
+	defer r.mu.Unlock()
 	for _, reg := range r.lines {
 		if !slices.ContainsFunc(reg.bindings, func(b *store.Binding) bool { return which(reg, b) }) {
 			continue
@@ -436,12 +435,10 @@ func (r *registrar) forget(why string, which func(reg *registered, b *store.Bind
 			}
 		}
 		if len(reg.bindings) != before {
-			news = append(news, r.changed(reg.line, true)...)
+			r.changed(reg.line, true)
 			signal(r.dirty)
 		}
 	}
-	r.mu.Unlock()
-	r.s.bus.Publish(news...)
 }
 
 // flowGone drops what was registered over a connection that is closed (RFC 5626 §4.2).

@@ -171,7 +171,7 @@ func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(i
 	}
 	l.refresh(req)
 	res := l.s.answer(req, 200, "OK", nil, l.fields()...)
-	l.session.accept(l, req, res)
+	l.session.accept(req, res)
 	describe(res, sdp)
 	l.accept(&accepted{tx: tx, res: res, seq: req.CSeq().SeqNo, late: late, served: served})
 	l.session.start(l)
@@ -206,7 +206,7 @@ func (l *Leg) updated(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int
 	l.refresh(req)
 	res := l.s.answer(req, 200, "OK", nil, l.fields()...)
 	if l.state == confirmed {
-		l.session.accept(l, req, res)
+		l.session.accept(req, res)
 		l.session.start(l)
 	}
 	if offer {
@@ -325,7 +325,7 @@ func (t *sessionTimer) renew(req *sipmsg.Request) {
 }
 
 // accept reads the wish of a request and puts the agreement into our 2xx (RFC 4028 §9).
-func (t *sessionTimer) accept(l *Leg, req *sipmsg.Request, res *sipmsg.Response) {
+func (t *sessionTimer) accept(req *sipmsg.Request, res *sipmsg.Response) {
 	t.update = allows(req, "UPDATE") || t.update
 	text, rest, _ := strings.Cut(header(req, "Session-Expires"), ";")
 	t.interval, t.ours = sessionInterval, true

@@ -221,7 +221,7 @@ func (l *Leg) take(acked chan<- error) error {
 		return &Refusal{488, "Not Acceptable Here"}
 	}
 	res := l.s.answer(l.invite, 200, "OK", nil, l.fields()...)
-	l.session.accept(l, l.invite, res)
+	l.session.accept(l.invite, res)
 	describe(res, sdp)
 	l.state = answered
 	l.accept(&accepted{tx: l.inviteTx, res: res, seq: l.invite.CSeq().SeqNo, late: late, acked: acked})
