@@ -18,7 +18,7 @@ import (
 
 var (
 	seed        = flag.Uint64("seed", 1, "of the random calls")
-	randomCalls = flag.Int("calls", 200, "how many random calls")
+	randomCalls = flag.Int("calls", 150, "how many random calls")
 )
 
 // TestRandomCalls lets phones do whatever comes to mind while one message in twenty is lost:
