@@ -52,10 +52,9 @@ func demo(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, h.close()) }()
 	lines, err := furnish(ctx, h.db)
 	if err != nil {
-		return fmt.Errorf("demo: %w", err)
+		return errors.Join(fmt.Errorf("demo: %w", err), h.close())
 	}
 	h.welcome(stdout)
 	fmt.Fprintf(stdout, "Sample office with %d simulated phones. Sign in as %s", len(lines), cfg.adminEmail)
@@ -70,9 +69,21 @@ func demo(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error
 		}
 	}
 	if !office.server.IsValid() {
-		return errors.New("demo: the simulated phones need an address in --sip-udp")
+		return errors.Join(errors.New("demo: the simulated phones need an address in --sip-udp"), h.close())
 	}
-	return office.live(ctx, lines)
+	// The phones outlive the house: it says goodbye to each, and they answer.
+	living, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	over := make(chan error, 1)
+	go func() { over <- office.live(living, lines) }()
+	select {
+	case <-ctx.Done():
+		err = h.close()
+		end()
+		return errors.Join(err, <-over)
+	case err = <-over:
+		return errors.Join(err, h.close())
+	}
 }
 
 // seat is a person's line in the sample office.

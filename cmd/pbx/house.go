@@ -141,7 +141,7 @@ func (h *house) close() error {
 		h.sip.Drain()
 	}
 	if h.calls != nil {
-		if n := h.calls.Count(); n > 0 {
+		if n := h.calls.Count(); n > 0 && h.cfg.drain > 0 {
 			h.log.Info("waiting for running calls", "calls", n, "at_most", h.cfg.drain)
 		}
 		ctx, cancel := context.WithTimeout(again, h.cfg.drain)

@@ -274,3 +274,46 @@ func TestRFCIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestFeaturesNameRealTests: docs/features.md promises nothing that no test holds.
+func TestFeaturesNameRealTests(t *testing.T) {
+	doc, err := os.ReadFile(root + "/docs/features.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]bool{}
+	for _, f := range parseTree(t) {
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.test {
+				tests[fn.Name.Name] = true
+			}
+		}
+	}
+	row := regexp.MustCompile(`^\| ([SPNER]\d?-[A-Z0-9-]+) \|.*\| (done|partly|not yet) \| (.*?) \| (.*?) \|$`)
+	rows := 0
+	for _, line := range strings.Split(string(doc), "\n") {
+		for _, m := range regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(line, -1) {
+			if !tests[m[1]] {
+				t.Errorf("%s is named and does not exist: %s", m[1], line)
+			}
+		}
+		if strings.Contains(line, "scenario") && strings.HasPrefix(line, "|") {
+			for _, m := range regexp.MustCompile("`([a-z0-9-]+)`").FindAllStringSubmatch(line, -1) {
+				if _, err := os.Stat(root + "/testdata/calls/" + m[1] + ".txt"); err != nil {
+					t.Errorf("scenario %s is named and does not exist: %s", m[1], line)
+				}
+			}
+		}
+		m := row.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		rows++
+		if m[2] == "done" && m[3] == "" {
+			t.Errorf("%s is done without a proof", m[1])
+		}
+	}
+	if rows < 500 {
+		t.Errorf("only %d rows could be read", rows)
+	}
+}

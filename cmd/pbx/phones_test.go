@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
@@ -247,6 +248,32 @@ func sipp(t *testing.T, p *pbx, scenario, transport, ip string, port int, who pe
 	if err := startSIPp(t, p, scenario, transport, ip, port, who, dial).Wait(); err != nil {
 		t.Fatalf("sipp %s: %v; see %s", scenario, err, artifacts(t))
 	}
+}
+
+// TestPhonesDemo: the sample office lives by itself: all phones register, somebody calls, and sound flows.
+func TestPhonesDemo(t *testing.T) {
+	p := startPBX(t, filepath.Join(t.TempDir(), "office"), "demo")
+	metric := func(name string) float64 {
+		resp, err := p.http.Get(p.portal + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		for sc := bufio.NewScanner(resp.Body); sc.Scan(); {
+			if value, ok := strings.CutPrefix(sc.Text(), name+" "); ok {
+				v, err := strconv.ParseFloat(value, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v
+			}
+		}
+		t.Fatalf("there is no metric %s", name)
+		return 0
+	}
+	eventually(t, 20*time.Second, "all phones register", func() bool { return metric("pbx_lines_online") == 6 })
+	eventually(t, 60*time.Second, "somebody calls", func() bool { return metric("pbx_calls") > 0 })
+	eventually(t, 30*time.Second, "sound flows", func() bool { return metric("pbx_rtp_packets_sent_total") > 500 })
 }
 
 // musicSeconds counts the quarter seconds that are loud and are neither of the tones.
