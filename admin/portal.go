@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"mime"
 	"net/http"
@@ -18,45 +19,53 @@ import (
 const portalPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; " +
 	"media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// portal serves the built web pages from memory.
+// portal serves the built web pages. They stay in the program file until somebody asks: most of the time nobody does.
 type portal struct {
-	files map[string]*asset
+	files  fs.FS
+	assets map[string]*asset // by path
 }
 
 // asset is one file, as it is and compressed.
 type asset struct {
+	name     string
 	kind     string // media type
 	tag      string // of the plain bytes, without quotes
 	forever  bool   // its name changes with its content
-	plain    []byte
-	br, gzip []byte // nil when the build made none
+	br, gzip bool   // whether the build made them
 }
 
 // newPortal reads a built portal; index.html must be there.
 func newPortal(files fs.FS) (*portal, error) {
-	p := &portal{files: make(map[string]*asset)}
+	p := &portal{files: files, assets: make(map[string]*asset)}
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(name, ".br") || strings.HasSuffix(name, ".gz") {
 			return err
 		}
-		a := &asset{kind: kindOf(name), forever: strings.HasPrefix(name, "assets/")}
-		if a.plain, err = fs.ReadFile(files, name); err != nil {
+		a := &asset{name: name, kind: kindOf(name), forever: strings.HasPrefix(name, "assets/")}
+		f, err := files.Open(name)
+		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(a.plain)
-		a.tag = base64.RawURLEncoding.EncodeToString(sum[:12])
-		for suffix, packed := range map[string]*[]byte{".br": &a.br, ".gz": &a.gzip} {
-			if *packed, err = fs.ReadFile(files, name+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		defer f.Close()
+		sum := sha256.New()
+		if _, err := io.Copy(sum, f); err != nil {
+			return err
+		}
+		a.tag = base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:12])
+		for suffix, made := range map[string]*bool{".br": &a.br, ".gz": &a.gzip} {
+			_, err := fs.Stat(files, name+suffix)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
+			*made = err == nil
 		}
-		p.files["/"+name] = a
+		p.assets["/"+name] = a
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read portal: %w", err)
 	}
-	if p.files["/index.html"] == nil {
+	if p.assets["/index.html"] == nil {
 		return nil, errors.New("read portal: there is no index.html")
 	}
 	return p, nil
@@ -101,33 +110,33 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	a := p.files[r.URL.Path]
+	a := p.assets[r.URL.Path]
 	if a == nil {
 		if strings.HasPrefix(r.URL.Path, "/assets/") { // of an older build, perhaps: a page in its place would be no script
 			h.Set("Cache-Control", "no-store")
 			http.NotFound(w, r)
 			return
 		}
-		a = p.files["/index.html"] // every address of the portal is the one page
+		a = p.assets["/index.html"] // every address of the portal is the one page
 	}
-	a.serve(w, r)
+	p.serve(w, r, a)
 }
 
-func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
+func (p *portal) serve(w http.ResponseWriter, r *http.Request, a *asset) {
 	h := w.Header()
-	body, encoding := a.plain, ""
+	name, encoding := a.name, ""
 	switch accepted := r.Header.Get("Accept-Encoding"); {
-	case a.br != nil && accepts(accepted, "br"):
-		body, encoding = a.br, "br"
-	case a.gzip != nil && accepts(accepted, "gzip"):
-		body, encoding = a.gzip, "gzip"
+	case a.br && accepts(accepted, "br"):
+		name, encoding = a.name+".br", "br"
+	case a.gzip && accepts(accepted, "gzip"):
+		name, encoding = a.name+".gz", "gzip"
 	}
 	tag := `"` + a.tag + `"`
 	if encoding != "" {
 		tag = `"` + a.tag + "-" + encoding + `"` // RFC 9110 §8.8.3.3: another encoding, another tag
 		h.Set("Content-Encoding", encoding)
 	}
-	if a.br != nil || a.gzip != nil {
+	if a.br || a.gzip {
 		h.Set("Vary", "Accept-Encoding")
 	}
 	h.Set("ETag", tag)
@@ -140,10 +149,18 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
+	f, err := p.files.Open(name)
+	if err != nil { // it was there at the start
+		http.Error(w, "this page cannot be read", http.StatusInternalServerError)
+		return
+	}
+	defer f.Close()
 	h.Set("Content-Type", a.kind)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if info, err := f.Stat(); err == nil {
+		h.Set("Content-Length", strconv.FormatInt(info.Size(), 10))
+	}
 	if r.Method != http.MethodHead {
-		w.Write(body)
+		io.Copy(w, f)
 	}
 }
 

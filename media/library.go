@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 )
@@ -262,17 +261,11 @@ func (m *music) ReadFrame(f *Frame) error {
 // Music is the hold music. It never ends, and all who wait hear the same moment of it.
 func (l *Library) Music() Source { return &music{library: l} }
 
-// Preload reads all our own sounds into memory, so that the first caller on hold does not wait for the music to be
-// filtered, which takes a small board a moment.
+// Preload reads the hold music into memory, so that the first caller on hold does not wait for it to be filtered,
+// which takes a small board a moment. Phrases are short and are read when they are first said.
 func (l *Library) Preload() error {
-	names, err := fs.Glob(sounds, "prompts/en/*.wav")
-	if err != nil {
+	if _, err := l.sound(musicName); err != nil {
 		return fmt.Errorf("preload sounds: %w", err)
-	}
-	for _, name := range names {
-		if _, err := l.sound(strings.TrimSuffix(filepath.Base(name), ".wav")); err != nil {
-			return fmt.Errorf("preload sounds: %w", err)
-		}
 	}
 	return nil
 }
