@@ -13,7 +13,7 @@ SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export ARTIFACTS ?= $(CURDIR)/artifacts
 export PATH      := $(TOOLS):$(PATH)
 
-.PHONY: help build run demo test deps lint unit phones portal-test journey cross drift ui gen bench fuzz prompts release check clean
+.PHONY: help build run demo test deps lint unit phones portal-test journey cross drift ui gen bench fuzz prompts notice release check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,6 +86,9 @@ bench: ## benchmarks, readable by benchstat
 
 fuzz: ## each fuzz target for a short while
 	bash .ci/fuzz
+
+notice: ## write NOTICE: what is built in, with its licences
+	bash .ci/notice
 
 clean: ## remove what the targets made
 	rm -rf pbx dist artifacts .tools
