@@ -250,8 +250,14 @@ func (s *scenario) rings(ctx context.Context, name string) (*calltest.Call, erro
 	if err != nil {
 		return nil, err
 	}
-	return c, c.Ring(false)
+	err = c.Ring(false)
+	<-time.After(reaction)
+	return c, err
 }
+
+// reaction is what people take to do something about a phone that rings: what a phone does in one
+// instant may arrive in either order.
+const reaction = 100 * time.Millisecond
 
 // next waits until the phone is called, and no longer than people would.
 func (s *scenario) next(ctx context.Context, name string) (*calltest.Call, error) {
