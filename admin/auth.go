@@ -110,10 +110,12 @@ func (s *Server) userNow(account, id store.ID) (store.User, bool) {
 	return *u, true
 }
 
+// cookie carries a session. It is for HTTPS only when the browser uses that; a proxy in which TLS ends may be believed,
+// because whoever forges its word gets a cookie that travels less.
 func (s *Server) cookie(r *http.Request, token string, expires time.Time) *http.Cookie {
 	return &http.Cookie{
 		Name: cookieName, Value: token, Path: "/", Expires: expires,
-		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: s.Secure || r.TLS != nil,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
 	}
 }
 
@@ -144,17 +146,12 @@ func clientIP(r *http.Request) string {
 	return ip.Unmap().WithZone("").String()
 }
 
-// fromThisMachine reports whether the request was surely sent by somebody on this machine: from loopback,
+// FromThisMachine reports whether the request was surely sent by somebody on this machine: from loopback,
 // to a loopback name (a page of another site could have pointed its own name at us), and not by a proxy.
-func fromThisMachine(r *http.Request) bool {
+func FromThisMachine(r *http.Request) bool {
 	ip, err := netip.ParseAddr(clientIP(r))
-	if err != nil || !ip.IsLoopback() {
+	if err != nil || !ip.IsLoopback() || proxied(r) {
 		return false
-	}
-	for _, header := range []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {
-		if r.Header.Get(header) != "" {
-			return false
-		}
 	}
 	host := (&url.URL{Host: r.Host}).Hostname()
 	if strings.EqualFold(host, "localhost") {
@@ -162,6 +159,20 @@ func fromThisMachine(r *http.Request) bool {
 	}
 	named, err := netip.ParseAddr(host)
 	return err == nil && named.Unmap().IsLoopback()
+}
+
+// proxied reports whether a proxy passed the request on. One that was told nothing else may add no header and give
+// our own address as the host; nginx then speaks HTTP/1.0, which no browser does.
+func proxied(r *http.Request) bool {
+	if !r.ProtoAtLeast(1, 1) {
+		return true
+	}
+	for name := range r.Header {
+		if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" || name == "Via" {
+			return true
+		}
+	}
+	return false
 }
 
 // sameOrigin reports whether a handshake comes from our own pages. Programs send no Origin.

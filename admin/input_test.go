@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -36,7 +38,8 @@ func TestBadBodies(t *testing.T) {
 				"number":      {`1e999`, 400},
 				"not utf-8":   {"{\"name\":\"\xff\"}", 400},
 				"deep":        {strings.Repeat("[", 20_000), 400},
-				"deep object": {strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000), 422},
+				"deep object": {strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000), 400},
+				"many fields": {`{"name":"x"` + manyFields(20_000) + `}`, 400},
 				"huge":        {`{"name":"` + strings.Repeat("a", maxBody) + `"}`, 413},
 			} {
 				if got := send(t, test.body); got.status != test.status {
@@ -54,6 +57,50 @@ func TestBadBodies(t *testing.T) {
 		})
 	}
 	h.admin.get("/me").want(200) // still serving
+}
+
+// manyFields are n fields that no operation has, with a comma before each.
+func manyFields(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"k%d":1`, i)
+	}
+	return b.String()
+}
+
+// TestRefusingIsCheap proves that a body which is allowed to be large is refused within moments: strangers may send one.
+func TestRefusingIsCheap(t *testing.T) {
+	h := newHouse(t)
+	for name, body := range map[string]string{
+		"many fields":   `{"login":"x"` + manyFields(9_000) + `}`,
+		"deep lists":    `{"login":[` + strings.Repeat(strings.Repeat("[", 9_000)+`"x"`+strings.Repeat("]", 9_000)+",", 40) + `1]}`,
+		"bad text":      `{"login":[` + strings.Repeat(`"\u0001",`, 9_000) + `1]}`,
+		"long bad name": `{"` + strings.Repeat("n", maxBody/2) + `":[` + strings.Repeat(`"\u0001",`, 9_000) + `1]}`,
+	} {
+		start := time.Now()
+		a := h.nobody.do(http.MethodPost, "/session", body)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%s: %v", name, took)
+		}
+		if a.status != 422 && a.status != 400 || len(a.body) > 20_000 {
+			t.Errorf("%s: status %d, %d octets", name, a.status, len(a.body))
+		}
+	}
+}
+
+// TestMadeUpNames sends control characters under names that the caller made up.
+func TestMadeUpNames(t *testing.T) {
+	h := newHouse(t)
+	for _, name := range []string{"", " ", " s", "_s", "_", ".", "a.", "é", "\U0001F600"} {
+		body, err := json.Marshal(map[string]any{name: "\x01"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := h.nobody.do(http.MethodPost, "/session", string(body)).want(422)
+		if !slices.Contains(a.fields(), name) {
+			t.Errorf("%q: %s", name, a.body)
+		}
+	}
 }
 
 // everyField sends each field of a body in wrong types and sizes. The answer must name the field and never be our fault.

@@ -33,8 +33,6 @@ type Config struct {
 	Places       Places
 	// SetupToken must be sent with set-up that does not come from this machine; empty: only this machine may set up.
 	SetupToken string
-	// Secure marks the session cookie as for HTTPS only even when TLS ends before us.
-	Secure bool
 	// Version is the program's.
 	Version string
 	// Portal holds the web pages; nil: the embedded ones.

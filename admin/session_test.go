@@ -47,8 +47,7 @@ func TestSessionTokenIsHashedAtRest(t *testing.T) {
 
 func TestSecureCookie(t *testing.T) {
 	h := newHouse(t)
-	h.server.Secure = true
-	if !setCookie(t, h.nobody.post("/session", map[string]any{"login": "bob@acme.test", "password": memberPassword}).want(201)).Secure {
+	if !setCookie(t, h.nobody.with("X-Forwarded-Proto", "https").post("/session", map[string]any{"login": "bob@acme.test", "password": memberPassword}).want(201)).Secure {
 		t.Error("cookie is not for HTTPS only")
 	}
 }

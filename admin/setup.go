@@ -23,7 +23,7 @@ func (s *Server) getSetup(ctx context.Context, q *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return ok(contract.Setup{Needed: !has, TokenNeeded: !has && !fromThisMachine(q.http)})
+	return ok(contract.Setup{Needed: !has, TokenNeeded: !has && !FromThisMachine(q.http)})
 }
 
 func (s *Server) createSetup(ctx context.Context, q *request) (reply, error) {
@@ -83,7 +83,7 @@ func (s *Server) createSetup(ctx context.Context, q *request) (reply, error) {
 
 // checkSetupToken lets nobody take over a fresh system from another machine.
 func (s *Server) checkSetupToken(q *request, token string) error {
-	if fromThisMachine(q.http) {
+	if FromThisMachine(q.http) {
 		return nil
 	}
 	key := "setup " + network(clientIP(q.http))

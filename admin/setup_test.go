@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -55,10 +56,12 @@ func setCookie(t *testing.T, a *answer) *http.Cookie {
 
 func TestSetupFromElsewhereNeedsToken(t *testing.T) {
 	for name, c := range map[string]client{
-		"other machine":  {addr: "192.0.2.77:5000"},
-		"rebound name":   {host: "evil.example"},
-		"through proxy":  {header: http.Header{"X-Forwarded-For": {"192.0.2.77"}}},
-		"IPv6 elsewhere": {addr: "[2001:db8::1]:5000"},
+		"other machine":    {addr: "192.0.2.77:5000"},
+		"rebound name":     {host: "evil.example"},
+		"through proxy":    {header: http.Header{"X-Forwarded-For": {"192.0.2.77"}}},
+		"proxy, name only": {header: http.Header{"X-Forwarded-Host": {"pbx.example"}}},
+		"proxy, no value":  {header: http.Header{"X-Forwarded-For": {""}}},
+		"IPv6 elsewhere":   {addr: "[2001:db8::1]:5000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := emptyHouse(t)
@@ -72,6 +75,19 @@ func TestSetupFromElsewhereNeedsToken(t *testing.T) {
 			c.post("/setup", setupBody("token-of-the-consolf")).want(403)
 			c.post("/setup", setupBody(" tokenOF the-console")).want(201)
 		})
+	}
+}
+
+// TestProxyThatSaysNothing is nginx with nothing but proxy_pass: our address as the host, no header, HTTP/1.0.
+func TestProxyThatSaysNothing(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1:8080/api/v1/setup", nil)
+	r.RemoteAddr = "127.0.0.1:5000"
+	if !FromThisMachine(r) {
+		t.Error("this machine is not believed")
+	}
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.0", 1, 0
+	if FromThisMachine(r) {
+		t.Error("a proxy is believed")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,12 +46,44 @@ func (o *operation) readBody(w http.ResponseWriter, r *http.Request) ([]byte, er
 	if err != nil {
 		return nil, badRequest("The body is not valid JSON.")
 	}
+	if values := 0; !modest(value, maxDepth, &values) {
+		return nil, badRequest("The body has too many values, or they are nested too deeply.")
+	}
 	found := schemaFaults(content.Schema.Value.VisitJSON(value, openapi3.VisitAsRequest(), openapi3.MultiErrors()), "")
-	found = append(found, controlFaults(value, "")...)
+	found = append(found, controlFaults(value)...)
 	if len(found) > 0 {
 		return nil, faultsProblem(http.StatusUnprocessableEntity, found)
 	}
 	return body, nil
+}
+
+// What a body may hold, so that refusing it costs no more than taking it.
+const (
+	maxDepth  = 16
+	maxValues = 10_000
+	maxFaults = 50 // that are told
+)
+
+// modest reports whether a value is no deeper and has no more parts than any operation needs.
+func modest(value any, depth int, values *int) bool {
+	if *values++; *values > maxValues || depth < 0 {
+		return false
+	}
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			if !modest(item, depth-1, values) {
+				return false
+			}
+		}
+	case map[string]any:
+		for _, item := range v {
+			if !modest(item, depth-1, values) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // decodeJSON reads exactly one JSON value.
@@ -148,8 +181,8 @@ func faultsProblem(status int, found []contract.ProblemField) *problem {
 	if len(found) == 1 {
 		p.detail = found[0].Message
 	}
-	if len(found) > 50 {
-		p.fields = found[:50]
+	if len(found) > maxFaults {
+		p.fields = found[:maxFaults]
 	}
 	return p
 }
@@ -161,7 +194,10 @@ func schemaFaults(err error, parameter string) []contract.ProblemField {
 		return nil
 	case openapi3.MultiError:
 		var all []contract.ProblemField
-		for _, one := range e {
+		for i, one := range e {
+			if i > 0 && sameObject(e[i-1], one) {
+				continue // there is one error for each unknown field, and the first names them all
+			}
 			all = append(all, schemaFaults(one, parameter)...)
 		}
 		return all
@@ -171,12 +207,29 @@ func schemaFaults(err error, parameter string) []contract.ProblemField {
 			path = append([]string{parameter}, path...)
 		}
 		field := strings.Join(path, ".")
-		if object, is := e.Value.(map[string]any); is && (e.SchemaField == "additionalProperties" || e.SchemaField == "properties") {
+		if object, is := ofUnknownField(e); is {
 			return unknownFields(object, e.Schema, field)
 		}
 		return []contract.ProblemField{{Field: clipped(field), Message: faultInWords(e, field)}}
 	}
 	return []contract.ProblemField{{Field: parameter, Message: named(parameter) + " is not valid."}}
+}
+
+// ofUnknownField returns the object that an error found a field in which its schema does not have.
+func ofUnknownField(err error) (object map[string]any, is bool) {
+	e, is := err.(*openapi3.SchemaError)
+	if !is || e.SchemaField != "additionalProperties" && e.SchemaField != "properties" {
+		return nil, false
+	}
+	object, is = e.Value.(map[string]any)
+	return object, is
+}
+
+// sameObject reports whether both errors are about unknown fields of one object.
+func sameObject(a, b error) bool {
+	x, isX := ofUnknownField(a)
+	y, isY := ofUnknownField(b)
+	return isX && isY && reflect.ValueOf(x).Pointer() == reflect.ValueOf(y).Pointer()
 }
 
 // unknownFields names the fields of an object that its schema does not have.
@@ -268,27 +321,34 @@ func named(field string) string {
 		return strings.ToUpper(field)
 	}
 	field = strings.TrimSuffix(strings.ReplaceAll(field, "_", " "), " s")
-	return strings.ToUpper(field[:1]) + field[1:]
+	first, size := utf8.DecodeRuneInString(field) // the caller may have made up the name
+	if size == 0 {
+		return "The field"
+	}
+	return string(unicode.ToUpper(first)) + field[size:]
 }
 
-// controlFaults finds control characters in any text of a value. A billing address may have lines.
-func controlFaults(value any, field string) []contract.ProblemField {
+// controlFaults finds control characters in any text of a value at path. A billing address may have lines.
+func controlFaults(value any, path ...string) []contract.ProblemField {
 	var found []contract.ProblemField
 	switch v := value.(type) {
 	case string:
-		bad := strings.ContainsFunc(v, func(r rune) bool {
-			return unicode.IsControl(r) && !(field == "billing_address" && (r == '\n' || r == '\r'))
-		})
+		lines := len(path) == 1 && path[0] == "billing_address"
+		bad := strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) && !(lines && (r == '\n' || r == '\r')) })
 		if bad {
+			field := clipped(strings.Join(path, "."))
 			found = append(found, contract.ProblemField{Field: field, Message: named(field) + " must not contain control characters."})
 		}
 	case []any:
-		for i, item := range v {
-			found = append(found, controlFaults(item, join(field, strconv.Itoa(i)))...)
+		for i := 0; i < len(v) && len(found) < maxFaults; i++ {
+			found = append(found, controlFaults(v[i], append(path, strconv.Itoa(i))...)...)
 		}
 	case map[string]any:
 		for name, item := range v {
-			found = append(found, controlFaults(item, join(field, name))...)
+			if len(found) >= maxFaults {
+				break
+			}
+			found = append(found, controlFaults(item, append(path, name)...)...)
 		}
 	}
 	return found
