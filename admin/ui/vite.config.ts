@@ -8,7 +8,6 @@ export default defineConfig({
   build: {
     target: 'es2022',
     sourcemap: false,
-    manifest: 'manifest.json',
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
     rollupOptions: {

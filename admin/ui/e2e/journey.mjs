@@ -295,6 +295,7 @@ async function everywhere() {
   await heading('Page not found');
   // The theme is chosen by hand and there before the first paint.
   await page.getByRole('banner').getByRole('button', { name: 'Settings', exact: true }).click();
+  await look(page, '63-gear', { only: 1280 });
   await page.getByRole('menuitem', { name: 'Theme' }).hover();
   await page.getByRole('menuitemradio', { name: 'Dark' }).click();
   await page.waitForFunction(() => document.documentElement.getAttribute('data-mantine-color-scheme') === 'dark');

@@ -1,16 +1,12 @@
 // Puts a .gz and a .br beside every text file of the bundle. The output depends
 // on the input alone, so that CI can build again and compare.
-import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 function walk(dir) {
   return readdirSync(dir, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? walk(join(dir, e.name)) : [join(dir, e.name)])).sort();
 }
-
-// The manifest is for budget.mjs alone.
-mkdirSync('node_modules/.branchline', { recursive: true });
-renameSync('dist/manifest.json', 'node_modules/.branchline/manifest.json');
 
 for (const file of walk('dist')) {
   if (!/\.(html|js|css|svg|json|txt)$/.test(file)) continue;

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { cache, change, conflictOf, forgetConflict, mergePatch, refusal } from '../src/api/cache';
 import { Problem, toProblem } from '../src/api/problem';
 
@@ -27,11 +27,11 @@ describe('mergePatch', () => {
 
 describe('change', () => {
   it('is on the screen before the server has answered', async () => {
-    let answer!: (t: Thing) => void;
+    let answer: ((t: Thing) => void) | undefined;
     const done = change<Thing, object>({ key, id: 't1', patch: { name: 'Grace' }, lists: [], send: () => new Promise((r) => (answer = r)) });
-    await Promise.resolve();
+    await vi.waitFor(() => expect(answer).toBeTypeOf('function'));
     expect(shown()?.name).toBe('Grace');
-    answer({ ...thing, name: 'Grace', version: 4 });
+    answer?.({ ...thing, name: 'Grace', version: 4 });
     await done;
     expect(shown()).toEqual({ ...thing, name: 'Grace', version: 4 });
   });

@@ -621,8 +621,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Messages in the caller's own mailbox, newest first
-         * @description Nobody hears another person's mailbox, administrators included. `q` looks in the caller's name and number.
+         * Messages in the mailboxes that the caller may open, newest first
+         * @description Members open their own mailbox, administrators those of the whole account; `mailbox` names one. `q` looks in the caller's name and number.
          */
         get: operations["listVoicemailMessages"];
         put?: never;

@@ -1,5 +1,5 @@
 import { ActionIcon, Drawer, Menu, Tooltip } from '@mantine/core';
-import { IconCheck, IconDeviceMobile, IconHome, IconKeyboard, IconLogout, IconMenu2, IconPhone, IconPhoneCall, IconRecordMail, IconRoute, IconSearch, IconSettings, IconSunMoon, IconUserCircle, IconUsers } from '@tabler/icons-react';
+import { IconDeviceMobile, IconHome, IconKeyboard, IconLogout, IconMenu2, IconPhone, IconPhoneCall, IconRecordMail, IconRoute, IconSearch, IconSettings, IconSunMoon, IconUserCircle, IconUsers } from '@tabler/icons-react';
 import { type ReactNode, Suspense, lazy, useEffect, useRef, useState } from 'react';
 import { useSession } from '../api/session';
 import { t } from '../i18n/t';
@@ -82,7 +82,7 @@ function Gear({ onKeys }: { onKeys: () => void }) {
   const { signOut, me } = useSession();
   const [mode, setMode] = useMode();
   return (
-    <Menu position="bottom-end" width={248} withinPortal>
+    <Menu position="bottom-end" width={248} withinPortal withInitialFocusPlaceholder={false}>
       <Menu.Target>
         <Tooltip label={t('gear.name')}>
           <ActionIcon variant="subtle" color="gray" size={36} aria-label={t('gear.name')}><IconSettings size={20} aria-hidden /></ActionIcon>
@@ -100,9 +100,9 @@ function Gear({ onKeys }: { onKeys: () => void }) {
             <Menu.Sub.Item leftSection={<IconSunMoon size={17} aria-hidden />}>{t('gear.theme')}</Menu.Sub.Item>
           </Menu.Sub.Target>
           <Menu.Sub.Dropdown>
-            {modes.map((m) => (
-              <Menu.Item key={m} role="menuitemradio" aria-checked={mode === m} leftSection={mode === m ? <IconCheck size={17} aria-hidden /> : <span style={{ width: 17 }} />} onClick={() => setMode(m)}>{t(`theme.${m}`)}</Menu.Item>
-            ))}
+            <Menu.RadioGroup value={mode} onChange={(m) => setMode(m as Mode)}>
+              {modes.map((m) => <Menu.RadioItem key={m} value={m}>{t(`theme.${m}`)}</Menu.RadioItem>)}
+            </Menu.RadioGroup>
           </Menu.Sub.Dropdown>
         </Menu.Sub>
         <Menu.Divider />

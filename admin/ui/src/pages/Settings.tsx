@@ -142,9 +142,12 @@ function Provisioning() {
   const provisioning = useProvisioning();
   const devices = useDevices();
   const reveal = async () => ok(api.GET('/accounts/{account}/provisioning', { params: { path: inAccount, query: { reveal: true } } }));
-  const rotate = async () => {
+  const generate = async () => {
     await ok(api.POST('/accounts/{account}/provisioning/rotate', { params: { path: inAccount } }));
     await cache.invalidateQueries({ queryKey: keys.provisioning });
+  };
+  const rotate = async () => {
+    await generate();
     toast({ title: t('provisioning.rotated') });
   };
   if (provisioning.isPending) return <Loading rows={3} />;
@@ -164,7 +167,7 @@ function Provisioning() {
             >
               {t('provisioning.rotate')}
             </Button>
-          ) : <Button size="compact-md" onClick={() => void autosave(rotate)}>{t('provisioning.generate')}</Button>
+          ) : <Button size="compact-md" onClick={() => void autosave(generate)}>{t('provisioning.generate')}</Button>
         }
       >
         <div className="stack" style={{ gap: 14 }}>

@@ -24,7 +24,7 @@ export function PageHead({ title, back, actions, aside, docTitle }: { title: Rea
         <Link className="back" to={back.to}><IconChevronLeft size={16} aria-hidden />{back.label}</Link>
       )}
       <div className="page-head">
-        {typeof title === 'string' ? <h1 className="cut">{title}</h1> : title}
+        {typeof title === 'string' ? <h1>{title}</h1> : title}
         {aside}
         {actions && <div className="actions">{actions}</div>}
       </div>

@@ -1,0 +1,1 @@
+var e=`branchline-setup`;function t(){try{return Number.parseInt(localStorage.getItem(e)??``,10)||0}catch{return 0}}function n(t){try{t?localStorage.setItem(e,String(t)):localStorage.removeItem(e)}catch{}}var r=()=>t()>1;export{t as n,r,n as t};

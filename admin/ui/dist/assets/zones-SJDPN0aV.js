@@ -1,0 +1,1 @@
+function e(e){let t=typeof Intl.supportedValuesOf==`function`?Intl.supportedValuesOf(`timeZone`):[];return[...new Set([e,`UTC`,...t])].filter(Boolean).sort()}var t=()=>Intl.DateTimeFormat().resolvedOptions().timeZone||`UTC`;export{e as n,t};
