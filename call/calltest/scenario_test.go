@@ -208,12 +208,17 @@ func inShort(r store.CallRecord) string {
 
 // until waits for a condition in the bubble's own time.
 func until(patience time.Duration, unmet func() error) error {
+	return untilEach(5*time.Millisecond, patience, unmet)
+}
+
+// untilEach is until that looks less often, for what is dear to look at.
+func untilEach(interval, patience time.Duration, unmet func() error) error {
 	for end := time.Now().Add(patience); ; {
 		err := unmet()
 		if err == nil || !time.Now().Before(end) {
 			return err
 		}
-		<-time.After(5 * time.Millisecond)
+		<-time.After(interval)
 		synctest.Wait() // everybody else has done what this instant brought
 	}
 }
@@ -291,7 +296,7 @@ func (s *scenario) hears(name, what string, within time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return until(within, func() error {
+	return untilEach(20*time.Millisecond, within, func() error {
 		freq, level := c.Hears()
 		voice := ""
 		for n, p := range s.phones {
