@@ -108,6 +108,10 @@ func open(ctx context.Context, o Options) (_ *DB, err error) {
 		// The key is made after the database, so there was one. Beginning with an empty one would hide the loss.
 		return nil, fmt.Errorf("%s is missing although %s is there: restore a backup, or remove %s to begin anew", databaseFile, keyFile, keyFile)
 	}
+	// It holds what people's passwords are checked against. SQLite gives its other files the mode of this one.
+	if err := private(path); err != nil {
+		return nil, err
+	}
 	if db.write, err = connect(path, 1, ""); err != nil {
 		return nil, err
 	}
@@ -177,6 +181,16 @@ func connect(path string, size int, more string) (*sql.DB, error) {
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
 	return pool, nil
+}
+
+// private makes sure that the file is there and that nobody but its owner reads it.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	_ = f.Chmod(0o600) // one of an earlier start, or of a copy; some file systems have no modes
+	return f.Close()
 }
 
 func exists(path string) bool {

@@ -40,6 +40,19 @@ func closedOffice(t *testing.T) (dir string) {
 	return dir
 }
 
+// TestNobodyElseReads looks at the files beside the key: hashes of passwords are in them.
+func TestNobodyElseReads(t *testing.T) {
+	dir := t.TempDir()
+	db, err := Open(t.Context(), Options{Dir: dir})
+	must(t, err)
+	t.Cleanup(func() { must(t, db.Close()) })
+	for _, name := range []string{databaseFile, databaseFile + "-wal", databaseFile + "-shm"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		equal(t, "mode of "+name, info.Mode().Perm(), os.FileMode(0o600))
+	}
+}
+
 func TestKeyFile(t *testing.T) {
 	dir := t.TempDir()
 	db, err := Open(t.Context(), Options{Dir: dir}) // makes the key

@@ -105,6 +105,26 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestMessagesOfManyMailboxes is the administrator of a large account, who may open them all.
+func TestMessagesOfManyMailboxes(t *testing.T) {
+	h := openHouse(t, t.TempDir())
+	account, ada, bob := h.office("Acme")
+	left := h.leaveMessage(account, bob)
+	h.leaveMessage(account, ada)
+	boxes := []store.ID{bob}
+	for range 40_000 {
+		boxes = append(boxes, store.NewID(store.PrefixUser))
+	}
+	items, _, err := h.Messages(t.Context(), account, boxes, Page{})
+	must(t, err)
+	if len(items) != 1 || items[0].ID != left {
+		t.Errorf("messages %v", items)
+	}
+	items, _, err = h.Messages(t.Context(), account, []store.ID{}, Page{})
+	must(t, err)
+	equal(t, "messages of no mailbox", len(items), 0)
+}
+
 func TestMailboxDeletedWhileTheCallerSpeaks(t *testing.T) {
 	h := openHouse(t, t.TempDir())
 	account, _, bob := h.office("one")
