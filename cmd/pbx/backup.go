@@ -11,17 +11,23 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pbx/store/sqlite"
 )
 
-// backedUp are the parts of the data directory that a backup holds beside the database.
-var backedUp = []string{"secret.key", "voicemail", "prompts", "tls"}
+// The parts of the data directory that a backup holds: the first two always, the folders when they are there.
+const (
+	databaseName = "pbx.db"
+	keyName      = "secret.key"
+)
+
+var backedUp = []string{"voicemail", "prompts", "tls"}
 
 // backup writes the whole data directory, consistent even while the system runs, into one file that appears only when it is complete.
 func backup(ctx context.Context, cfg *config, file string, w io.Writer) (err error) {
-	if _, err := os.Stat(filepath.Join(cfg.data, "pbx.db")); err != nil {
+	if _, err := os.Stat(filepath.Join(cfg.data, databaseName)); err != nil {
 		return fmt.Errorf("backup: %s holds no database: %w", cfg.data, err)
 	}
 	// The copy of the database holds secrets: it lies beside the result, for its owner only, and goes away.
@@ -30,7 +36,7 @@ func backup(ctx context.Context, cfg *config, file string, w io.Writer) (err err
 		return fmt.Errorf("backup: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	dbCopy := filepath.Join(tmp, "pbx.db")
+	dbCopy := filepath.Join(tmp, databaseName)
 	if err := sqlite.Copy(ctx, cfg.data, dbCopy); err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
@@ -56,31 +62,44 @@ func backup(ctx context.Context, cfg *config, file string, w io.Writer) (err err
 func writeArchive(out io.Writer, data, dbCopy string) error {
 	zip := gzip.NewWriter(out)
 	archive := tar.NewWriter(zip)
-	if err := addFile(archive, dbCopy, "pbx.db"); err != nil {
+	if err := addFile(archive, dbCopy, databaseName); err != nil {
+		return err
+	}
+	if err := addFile(archive, filepath.Join(data, keyName), keyName); err != nil {
 		return err
 	}
 	for _, part := range backedUp {
-		err := filepath.WalkDir(filepath.Join(data, part), func(p string, d fs.DirEntry, err error) error {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil // never existed, or a message deleted while we copy
-			}
-			if err != nil || !d.Type().IsRegular() {
-				return err
-			}
-			rel, err := filepath.Rel(data, p)
-			if err != nil {
-				return err
-			}
-			if err := addFile(archive, p, filepath.ToSlash(rel)); !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			return nil
-		})
-		if err != nil {
+		if err := addFolder(archive, filepath.Join(data, part), part); err != nil {
 			return err
 		}
 	}
 	return errors.Join(archive.Close(), zip.Close())
+}
+
+// addFolder adds the files of a folder. People put voicemail on another disk and certificates where another program
+// renews them, so links to folders and files are followed.
+func addFolder(archive *tar.Writer, folder, name string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		file, inside := filepath.Join(folder, e.Name()), path.Join(name, e.Name())
+		st, err := os.Stat(file)
+		switch {
+		case err == nil && e.IsDir():
+			err = addFolder(archive, file, inside)
+		case err == nil && st.Mode().IsRegular():
+			err = addFile(archive, file, inside)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a message may be deleted while we copy
+			return err
+		}
+	}
+	return nil
 }
 
 func addFile(archive *tar.Writer, file, name string) error {
@@ -116,23 +135,53 @@ func restore(ctx context.Context, cfg *config, file string, w io.Writer) error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	defer in.Close()
-	if err := readArchive(in, cfg.data); err != nil {
-		return fmt.Errorf("restore %s: %w", file, err)
-	}
-	if err := sqlite.Inspect(ctx, cfg.data); err != nil {
-		return fmt.Errorf("restore %s: %w", file, err)
+	if err := unpack(ctx, in, cfg.data); err != nil {
+		return fmt.Errorf("restore %s: %w", file, errors.Join(err, empty(cfg.data)))
 	}
 	fmt.Fprintf(w, "Restored %s into %s. Start it with: pbx serve --data %s\n", file, cfg.data, cfg.data)
 	return nil
 }
 
-func readArchive(in io.Reader, data string) error {
+// unpack reads an archive and checks it. The database gets its name last: what was cut off in the middle does not start.
+func unpack(ctx context.Context, in io.Reader, data string) error {
+	if err := readArchive(ctx, in, data); err != nil {
+		return err
+	}
+	err := os.Rename(filepath.Join(data, unfinished), filepath.Join(data, databaseName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("this is no backup: it holds no database")
+	}
+	if err != nil {
+		return err
+	}
+	return sqlite.Inspect(ctx, data)
+}
+
+// unfinished is the database while the rest is being restored.
+const unfinished = databaseName + ".restoring"
+
+// empty removes what a restore that failed has left, so that another one can be tried.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
+}
+
+func readArchive(ctx context.Context, in io.Reader, data string) error {
 	zip, err := gzip.NewReader(in)
 	if err != nil {
 		return fmt.Errorf("this is no backup: %w", err)
 	}
 	archive := tar.NewReader(zip)
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -143,7 +192,11 @@ func readArchive(in io.Reader, data string) error {
 		if h.Typeflag != tar.TypeReg || !restorable(h.Name) {
 			return fmt.Errorf("this is no backup of ours: it holds %q", h.Name)
 		}
-		if err := extract(archive, filepath.Join(data, filepath.FromSlash(h.Name))); err != nil {
+		name := h.Name
+		if name == databaseName {
+			name = unfinished
+		}
+		if err := extract(archive, filepath.Join(data, filepath.FromSlash(name))); err != nil {
 			return err
 		}
 	}
@@ -154,16 +207,8 @@ func restorable(name string) bool {
 	if !filepath.IsLocal(name) || path.Clean(name) != name || strings.Contains(name, `\`) {
 		return false
 	}
-	first, _, _ := strings.Cut(name, "/")
-	if name == "pbx.db" {
-		return true
-	}
-	for _, part := range backedUp {
-		if first == part {
-			return true
-		}
-	}
-	return false
+	folder, _, inside := strings.Cut(name, "/")
+	return name == databaseName || name == keyName || inside && slices.Contains(backedUp, folder)
 }
 
 func extract(from io.Reader, file string) error {

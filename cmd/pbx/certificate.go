@@ -18,13 +18,12 @@ import (
 	"time"
 )
 
-// certificate reads cert.pem and key.pem from dir, making a self-signed pair when there is none.
-func certificate(dir string) (tls.Certificate, error) {
+// certificate reads cert.pem and key.pem from dir, making a self-signed pair when there is neither.
+func certificate(dir string) (cert tls.Certificate, err error) {
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if !errors.Is(err, fs.ErrNotExist) {
-		if err != nil {
-			return cert, fmt.Errorf("certificate: %w", err)
+	if there(certFile) || there(keyFile) { // one of the two alone is somebody's, and must not be replaced
+		if cert, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+			return cert, fmt.Errorf("certificate: %w; put both files there, or remove both to have a pair made", err)
 		}
 		return cert, nil
 	}
@@ -42,6 +41,12 @@ func certificate(dir string) (tls.Certificate, error) {
 		return cert, fmt.Errorf("certificate: %w", err)
 	}
 	return tls.X509KeyPair(certPEM, keyPEM)
+}
+
+// there reports whether a name is taken, be it by a link that leads nowhere.
+func there(file string) bool {
+	_, err := os.Lstat(file)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func selfSigned() (certPEM, keyPEM []byte, err error) {

@@ -148,16 +148,14 @@ func (h *house) close() error {
 		errs = append(errs, h.calls.Close(ctx))
 		cancel()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
 	if h.web != nil {
-		errs = append(errs, h.web.close(ctx))
+		errs = append(errs, inTime(h.web.close))
 	}
 	if h.admin != nil {
-		errs = append(errs, h.admin.Close(ctx))
+		errs = append(errs, inTime(h.admin.Close))
 	}
 	if h.sip != nil {
-		errs = append(errs, h.sip.Close(ctx))
+		errs = append(errs, inTime(h.sip.Close))
 	}
 	if h.media != nil {
 		errs = append(errs, h.media.Close())
@@ -169,6 +167,16 @@ func (h *house) close() error {
 	}
 	h.log.Info("stopped")
 	return errors.Join(errs...)
+}
+
+// roomTime is how long one room may take to close. Each has its own: a browser that reads slowly must not take the
+// time in which phones are told that their calls are over.
+const roomTime = 3 * time.Second
+
+func inTime(closeRoom func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), roomTime)
+	defer cancel()
+	return closeRoom(ctx)
 }
 
 // planShelf keeps the compiled plan of each account's current snapshot.

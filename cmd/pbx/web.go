@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"pbx/admin"
 )
 
 // webServer is the HTTP side of the house on all its addresses.
@@ -100,11 +102,12 @@ func (w *webServer) bind(cfg *config) error {
 	return nil
 }
 
-// close stops serving and waits for the handlers, as long as ctx allows.
+// close stops serving and waits for the handlers, as long as ctx allows. A client that is still busy then is cut off,
+// which is no failure of ours.
 func (w *webServer) close(ctx context.Context) error {
 	err := w.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, w.server.Close())
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = w.server.Close()
 	}
 	w.serving.Wait()
 	return err
@@ -167,8 +170,7 @@ func (h *house) routes() http.Handler {
 // onlyLoopback hides a page from other machines unless the operator opened it.
 func (h *house) onlyLoopback(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if h.cfg.metrics != "all" && (err != nil || !peer.Addr().Unmap().IsLoopback()) {
+		if h.cfg.metrics != "all" && !admin.FromThisMachine(r) {
 			http.NotFound(w, r)
 			return
 		}
