@@ -156,7 +156,6 @@ async function voicemail() {
   await button('Undo').click();
   await page.getByRole('region', { name: 'Messages' }).getByText('Bob Cho').click();
   await button('Play').waitFor();
-  await register('101');
 }
 
 async function users() {
