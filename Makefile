@@ -82,7 +82,7 @@ prompts: ## speak the prompts and play the hold music anew (needs flite and sox)
 	bash media/prompts/generate.sh
 
 bench: ## benchmarks, readable by benchstat
-	go test -run '^$$' -bench . -benchmem -count $${COUNT:-5} ./store/sqlite ./sip ./media ./dialplan ./call ./provisioning ./admin ./cmd/pbx
+	go test -p 1 -run '^$$' -bench . -benchmem -count $${COUNT:-5} -timeout 1h ./store/sqlite ./event ./sip ./media ./dialplan ./call/calltest ./provisioning ./admin ./cmd/pbx
 
 fuzz: ## each fuzz target for a short while
 	bash .ci/fuzz

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"syscall"
 	"testing"
+	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
 
@@ -128,6 +130,7 @@ func BenchmarkRegister(b *testing.B) {
 		requests[i] = s.registerRequest(i, 1000)
 	}
 	b.ReportAllocs()
+	used := cpuTime()
 	b.ResetTimer()
 	for _, r := range requests {
 		n.in <- r
@@ -135,7 +138,17 @@ func BenchmarkRegister(b *testing.B) {
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "registers/s")
+	b.ReportMetric((cpuTime()-used).Seconds()/float64(b.N)*10_000, "cpu-s/10k")
 	s.Close(context.Background())
+}
+
+// cpuTime is what this process has computed.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // unlimited is a guard without limits, for a source that stands for thousands.

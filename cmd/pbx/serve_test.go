@@ -225,24 +225,3 @@ func TestUnknownCommand(t *testing.T) {
 		t.Errorf("version: %v %q", err, &said)
 	}
 }
-
-// BenchmarkStart is the time from the command to the last listener, on an existing database.
-func BenchmarkStart(b *testing.B) {
-	dir := b.TempDir()
-	args := []string{"--data", dir, "--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--rtp-ports", "0"}
-	cfg, _, err := parseConfig("serve", args, nil, io.Discard)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		h, err := open(b.Context(), cfg, io.Discard)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		if err := h.close(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-}
