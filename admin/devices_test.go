@@ -3,12 +3,14 @@ package admin
 import (
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pbx/event"
+	"pbx/provisioning"
 	"pbx/store"
 )
 
@@ -155,8 +157,22 @@ func TestLastSeen(t *testing.T) {
 	if got := h.admin.get(path).want(200).json("last_seen"); got != nil {
 		t.Errorf("never seen, but %v", got)
 	}
+	// A phone that comes for its file now counts, though the answer above was "never".
+	token := h.admin.post("/accounts/default/provisioning/rotate", nil).want(200).text("token")
+	before := time.Now()
+	h.server.Provisioning.(*provisioning.Server).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/p/"+token+"/"+h.desk.MAC+".cfg", nil))
+	seen, err := time.Parse(time.RFC3339, h.admin.get(path).want(200).text("last_seen"))
+	if err != nil || seen.Before(before.Add(-time.Second)) {
+		t.Errorf("fetched just now, but seen %v, %v", seen, err)
+	}
+}
+
+func TestLastSeenByRegistration(t *testing.T) {
+	h := newHouse(t)
+	path := "/accounts/default/devices/" + string(h.desk.ID)
 	at := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
 	h.server.seen.follow(t.Context(), closedReader(event.News{Time: at, Data: event.Registration{DeviceID: h.desk.ID}}))
+	h.server.seen.note(h.desk.ID, time.Time{}) // a list that looked before the news came
 	if got := h.admin.get(path).want(200).json("last_seen"); got != "2026-03-02T10:00:00Z" {
 		t.Errorf("seen %v", got)
 	}

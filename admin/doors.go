@@ -159,10 +159,11 @@ type Phones interface {
 	Notify(ctx context.Context, b store.Binding, eventHeader, contentType string, body []byte) error
 }
 
-// Provisioning previews what phones fetch; *provisioning.Server fits.
+// Provisioning previews what phones fetch, and knows which did; *provisioning.Server fits.
 type Provisioning interface {
 	Render(account, device store.ID, masked bool) ([]provisioning.File, error)
 	Seen(account store.ID) []provisioning.SeenPhone
+	LastFetch(device store.ID) time.Time
 }
 
 // Places tell people and phones where the house is.

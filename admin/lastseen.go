@@ -10,7 +10,7 @@ import (
 	"pbx/store"
 )
 
-// lastSeen remembers when each device last came, went or fetched a file, so that lists need no query a device.
+// lastSeen remembers when each device last came or went, or before that fetched a file, so that lists need no query a device.
 type lastSeen struct {
 	mu sync.Mutex
 	at map[store.ID]time.Time
@@ -34,7 +34,7 @@ func (l *lastSeen) note(device store.ID, at time.Time) {
 	if len(l.at) >= maxSeen {
 		clear(l.at)
 	}
-	if at.After(l.at[device]) || at.IsZero() {
+	if old, known := l.at[device]; !known || at.After(old) {
 		l.at[device] = at
 	}
 }
@@ -62,19 +62,22 @@ func (l *lastSeen) follow(ctx context.Context, news *event.Reader) {
 	}
 }
 
-// lastSeen tells when a device was last heard of: by registration in this life of the process, else by its last fetch.
+// lastSeen tells when a device was last heard of: what registered or fetched in this life of the process, else its last
+// fetch in an earlier one.
 func (s *Server) lastSeen(ctx context.Context, d *store.Device) (time.Time, error) {
-	if at, known := s.seen.find(d.ID); known {
-		return at, nil
+	at, known := s.seen.find(d.ID)
+	if !known {
+		fetches, _, err := s.DB.ProvisionFetches(ctx, d.AccountID, d.ID, store.Page{Limit: 1})
+		if err != nil {
+			return time.Time{}, err
+		}
+		if len(fetches) > 0 {
+			at = fetches[0].At
+		}
+		s.seen.note(d.ID, at)
 	}
-	fetches, _, err := s.DB.ProvisionFetches(ctx, d.AccountID, d.ID, store.Page{Limit: 1})
-	if err != nil {
-		return time.Time{}, err
+	if fetched := s.Provisioning.LastFetch(d.ID); fetched.After(at) {
+		at = fetched
 	}
-	var at time.Time
-	if len(fetches) > 0 {
-		at = fetches[0].At
-	}
-	s.seen.note(d.ID, at)
 	return at, nil
 }

@@ -63,3 +63,26 @@ func (s *Server) Seen(account store.ID) []SeenPhone {
 	}
 	return strangers
 }
+
+// maxFetched bounds the devices whose last fetch we remember.
+const maxFetched = 50_000
+
+// lastFetches remembers when each device last asked for a file, until a restart.
+type lastFetches struct {
+	mu      sync.Mutex
+	devices *lru[store.ID, time.Time]
+}
+
+func (l *lastFetches) note(device store.ID, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.devices.put(device, at)
+}
+
+// LastFetch returns when a device last asked for a file since we started; zero for never.
+func (s *Server) LastFetch(device store.ID) time.Time {
+	s.fetched.mu.Lock()
+	defer s.fetched.mu.Unlock()
+	at, _ := s.fetched.devices.get(device)
+	return at
+}

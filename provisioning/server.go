@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"pbx/store"
 )
 
@@ -44,7 +46,10 @@ type Server struct {
 	config   Config
 	limit    *limiter
 	seen     seenPhones
+	fetched  lastFetches
 	versions versions
+	// strange bounds what those without a valid address can write into the log.
+	strange *rate.Limiter
 }
 
 const pathPrefix = "/p/"
@@ -62,7 +67,9 @@ func New(c Config) *Server {
 		config:   c,
 		limit:    newLimiter(),
 		seen:     seenPhones{accounts: newLRU[store.ID, *lru[string, SeenPhone]](maxSeenAccounts)},
+		fetched:  lastFetches{devices: newLRU[store.ID, time.Time](maxFetched)},
 		versions: versions{files: newLRU[string, version](maxVersions)},
+		strange:  rate.NewLimiter(1, 20),
 	}
 }
 
@@ -84,14 +91,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	source := remoteAddr(r)
 	log := s.config.Log.With("token", tokenPrefix(token), "source", source.String())
 	if !s.limit.allow(source, token) {
-		log.Warn("phone asked too often")
+		if s.strange.Allow() {
+			log.Warn("phone asked too often")
+		}
 		w.Header().Set("Retry-After", "10")
 		refuse(w, http.StatusTooManyRequests)
 		return
 	}
 	account, ok := s.config.Store.AccountByProvisioningToken(token)
 	if !ok {
-		log.Info("provisioning address not known")
+		if s.strange.Allow() {
+			log.Info("provisioning address not known")
+		}
 		refuse(w, http.StatusNotFound)
 		return
 	}
@@ -197,11 +208,13 @@ func (s *Server) place(r *http.Request, local netip.Addr) place {
 
 // record notes what a known device asked for and got.
 func (s *Server) record(r *http.Request, account, device store.ID, file string, source netip.Addr, w *countingWriter) {
+	now := time.Now()
+	s.fetched.note(device, now)
 	if r.Method == http.MethodHead {
 		w.bytes = 0 // counted as written, but net/http sends no body
 	}
 	err := s.config.Store.SaveProvisionFetch(context.WithoutCancel(r.Context()), store.ProvisionFetch{
-		ID: store.NewID(store.PrefixProvisionLog), AccountID: account, DeviceID: device, At: time.Now(),
+		ID: store.NewID(store.PrefixProvisionLog), AccountID: account, DeviceID: device, At: now,
 		File: cleanText(file), Source: source.String(), UserAgent: cleanText(r.UserAgent()), Status: w.status, Bytes: w.bytes,
 	})
 	if err != nil {

@@ -458,3 +458,19 @@ func TestPlaceIsWhereThePhoneIs(t *testing.T) {
 		t.Errorf("own address is not in the file: %v", err)
 	}
 }
+
+// TestStrangersCannotFillTheLog asks for many addresses that do not exist, each another one.
+func TestStrangersCannotFillTheLog(t *testing.T) {
+	var log bytes.Buffer
+	s := New(Config{Store: &memory{}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	for i := range 500 {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, fmt.Sprintf("/p/guess%d/y.cfg", i), nil))
+		if w.Code != http.StatusNotFound {
+			t.Fatal(w.Code)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n < 1 || n > 30 {
+		t.Errorf("%d lines of log", n)
+	}
+}
