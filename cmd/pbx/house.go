@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"pbx/admin"
@@ -71,14 +73,14 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 		}
 	}()
 	if err := os.MkdirAll(cfg.data, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, fmt.Errorf("data directory: %w", withAdvice(err, cfg))
 	}
 	h.db, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.data, Bus: h.bus, Log: h.log.With("room", "store"), Check: func(s *store.Snapshot) error {
 		_, err := dialplan.Compile(s)
 		return err
 	}})
 	if err != nil {
-		return nil, err
+		return nil, withAdvice(err, cfg)
 	}
 	h.plans = &planShelf{snapshot: h.db.Snapshot, shelf: map[store.ID]shelved{}}
 	if _, err := h.db.CloseInterruptedCalls(ctx); err != nil {
@@ -117,6 +119,9 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 	}
 	// Calls outlive the signal that asks the house to stop; close ends them.
 	if err := h.sip.Start(context.WithoutCancel(ctx), h.calls); err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w (another program uses the port; choose another one with --sip-udp and --sip-tcp, or 0)", err)
+		}
 		return nil, err
 	}
 	h.prov = provisioning.New(provisioning.Config{Store: h.db, SIP: h.sipAddress, HTTPBase: h.httpBase, Log: h.log.With("room", "provisioning")})
@@ -128,6 +133,17 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 	}
 	h.ready.set(true)
 	return h, nil
+}
+
+// withAdvice adds what to do about a data directory that cannot be used.
+func withAdvice(err error, cfg *config) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w (user %d runs pbx and must be able to write to %s; give it to that user, or choose another with --data)", err, os.Getuid(), cfg.data)
+	case errors.Is(err, store.ErrFull):
+		return fmt.Errorf("%w (free some space where %s is, then start again)", err, cfg.data)
+	}
+	return err
 }
 
 // close stops the house in the order of the design: no new calls, running calls may finish, transports, store.

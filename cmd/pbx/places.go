@@ -6,14 +6,18 @@ import (
 	"strings"
 
 	"pbx/admin"
+	"pbx/sip"
 )
 
 // sipAddress tells where a phone that reached us at our address local registers: the advertised name, or that address,
-// with the ports of the listeners that it reaches there. For a preview local is the zero Addr and any of our addresses will do.
+// with the ports of the listeners that it reaches there. For a preview local is the zero Addr and any of our addresses
+// will do. A browser on this machine, or a proxy, reaches us over loopback, where no phone does: then as for a preview.
 func (h *house) sipAddress(local netip.Addr) (host string, udpPort, tcpPort int) {
-	local = local.Unmap()
-	listeners := h.sip.Listeners()
-	if !local.IsValid() {
+	return sipAddress(h.cfg.advertise, h.sip.Listeners(), local.Unmap())
+}
+
+func sipAddress(advertise string, listeners []sip.Listener, local netip.Addr) (host string, udpPort, tcpPort int) {
+	if !local.IsValid() || local.IsLoopback() {
 		for _, l := range listeners {
 			if !local.IsValid() || local.IsLoopback() && !l.Addr.Addr().IsLoopback() {
 				local = l.Addr.Addr()
@@ -28,7 +32,7 @@ func (h *house) sipAddress(local netip.Addr) (host string, udpPort, tcpPort int)
 			}
 		}
 	}
-	host = h.cfg.advertise
+	host = advertise
 	if host == "" {
 		host = local.String()
 	}
@@ -36,16 +40,18 @@ func (h *house) sipAddress(local netip.Addr) (host string, udpPort, tcpPort int)
 }
 
 // httpBase is the address by which this client reached us, for links that phones store. Without a request, for a
-// preview, it is the first of our addresses.
-func (h *house) httpBase(r *http.Request) string {
-	if r == nil {
-		if urls := h.web.urls(); len(urls) > 0 {
+// preview, it is the first of our addresses; so it is for a browser on this machine that knows us as localhost.
+func (h *house) httpBase(r *http.Request) string { return httpBase(h.web.urls(), r) }
+
+func httpBase(urls []string, r *http.Request) string {
+	if r == nil || admin.FromThisMachine(r) {
+		if len(urls) > 0 { // loopback comes last
 			return strings.TrimSuffix(urls[0], "/")
 		}
 		return ""
 	}
 	scheme := "http"
-	if r.TLS != nil {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host

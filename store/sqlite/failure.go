@@ -25,12 +25,13 @@ func failure(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	switch e.Code() & 0xff {
-	case lib.SQLITE_FULL:
+	switch {
+	// The file that readers share could not grow: there is no other reason for it than a full disk.
+	case e.Code() == lib.SQLITE_IOERR_SHMSIZE, e.Code()&0xff == lib.SQLITE_FULL:
 		return fmt.Errorf("%w: %w", store.ErrFull, err)
-	case lib.SQLITE_READONLY:
+	case e.Code()&0xff == lib.SQLITE_READONLY:
 		return fmt.Errorf("%w: %w", store.ErrReadOnly, err)
-	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
+	case e.Code()&0xff == lib.SQLITE_BUSY, e.Code()&0xff == lib.SQLITE_LOCKED:
 		return fmt.Errorf("%w: %w", store.ErrBusy, err)
 	}
 	return err
