@@ -2,6 +2,7 @@ import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-qu
 import { setCalls } from '../live/store';
 import { type Change, change } from './cache';
 import { type Account, type Device, type Message, type Settings, type User, api, ifMatch, inAccount } from './client';
+import { useSession } from './session';
 import { ok } from './problem';
 import type { components } from './schema';
 
@@ -77,19 +78,23 @@ export const useLiveCalls = () =>
     },
   });
 
-export const useMessages = () =>
-  useQuery({
-    queryKey: keys.messages,
+/** The messages of one mailbox; without a name, of one's own. */
+export const useMessages = (box = '') => {
+  const { me } = useSession();
+  const mailbox = box || me.id;
+  return useQuery({
+    queryKey: [...keys.messages, mailbox],
     queryFn: async ({ signal }) => {
       let counts: Schemas['MailboxCounts'] = { new: 0, old: 0 };
       const items = await all<Message>(async (cursor) => {
-        const page = await ok(api.GET('/accounts/{account}/voicemail-messages', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }));
+        const page = await ok(api.GET('/accounts/{account}/voicemail-messages', { params: { path: inAccount, query: { mailbox, limit: 500, cursor } }, signal }));
         counts = page.counts;
         return page;
       });
       return { items, counts };
     },
   });
+};
 
 export const useNewVoicemail = () => useMessages().data?.items.filter((m) => !m.read).length ?? 0;
 

@@ -619,6 +619,9 @@ export const en = {
 
   'voicemail.all': 'All',
   'voicemail.backToList': 'All messages',
+  'voicemail.box': 'Mailbox',
+  'voicemail.boxMine': 'My mailbox',
+  'voicemail.boxOf': 'Mailbox of {name}',
   'voicemail.callBack': 'Call back',
   'voicemail.calling': 'Calling back',
   'voicemail.callingHow': 'Your phone rings first.',

@@ -1,11 +1,11 @@
-import { ActionIcon, Button, SegmentedControl, Tooltip } from '@mantine/core';
+import { ActionIcon, Button, SegmentedControl, Select, Tooltip } from '@mantine/core';
 import { IconChevronLeft, IconDownload, IconMailOpened, IconPhoneOutgoing, IconPlayerPauseFilled, IconPlayerPlayFilled, IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { autosave, cache } from '../api/cache';
 import { type Message, api, base, account, inAccount } from '../api/client';
 import { isProblem, ok, words } from '../api/problem';
-import { keys, useMessages } from '../api/queries';
+import { keys, useMessages, useUsers } from '../api/queries';
 import { useSession } from '../api/session';
 import { Link, setQuery, useQueryParam } from '../app/router';
 import { isTyping, lettersOn } from '../app/shortcuts';
@@ -20,7 +20,7 @@ type Box = { items: Message[]; counts: { new: number; old: number } };
 const who = (m: Message) => m.caller.name || m.caller.number || t('party.unknown');
 
 function patchList(change: (all: Message[]) => Message[]) {
-  cache.setQueryData<Box>(keys.messages, (b) => {
+  cache.setQueriesData<Box>({ queryKey: keys.messages }, (b) => {
     if (!b) return b;
     const items = change(b.items);
     const fresh = items.filter((m) => !m.read).length;
@@ -29,13 +29,13 @@ function patchList(change: (all: Message[]) => Message[]) {
 }
 
 async function setRead(m: Message, read: boolean) {
-  const before = cache.getQueryData<Box>(keys.messages);
+  const before = cache.getQueriesData<Box>({ queryKey: keys.messages });
   patchList((all) => all.map((x) => (x.id === m.id ? { ...x, read } : x)));
   try {
     const after = await ok(api.PATCH('/accounts/{account}/voicemail-messages/{message}', { params: { path: { ...inAccount, message: m.id } }, body: { read } }));
     patchList((all) => all.map((x) => (x.id === m.id ? after : x)));
   } catch (e) {
-    cache.setQueryData(keys.messages, before);
+    for (const [key, box] of before) cache.setQueryData(key, box);
     throw e;
   }
 }
@@ -83,7 +83,10 @@ function useDelete() {
 }
 
 export default function Voicemail() {
-  const messages = useMessages();
+  const { me, admin } = useSession();
+  const [box] = useQueryParam('box');
+  const users = useUsers(admin);
+  const messages = useMessages(box);
   const [id, setId] = useQueryParam('id');
   const [only, setOnly] = useQueryParam('show');
   const remove = useDelete();
@@ -130,6 +133,16 @@ export default function Voicemail() {
       {messages.isPending ? <Loading rows={5} /> : messages.isError && !messages.data ? <Failed what={words(messages.error)} retry={() => void messages.refetch()} /> : (
         <div className={chosen ? 'inbox reading' : 'inbox'}>
           <div className="stack inbox-list">
+            {admin && (users.data?.length ?? 0) > 1 && (
+              <Select
+                aria-label={t('voicemail.box')}
+                searchable
+                allowDeselect={false}
+                value={box || me.id}
+                onChange={(v) => setQuery({ box: v && v !== me.id ? v : '', id: '' })}
+                data={(users.data ?? []).map((u) => ({ value: u.id, label: u.id === me.id ? t('voicemail.boxMine') : t('voicemail.boxOf', { name: u.name }) }))}
+              />
+            )}
             <SegmentedControl aria-label={t('voicemail.filter')} value={only === 'new' ? 'new' : 'all'} onChange={(v) => setOnly(v === 'new' ? 'new' : '')} data={[{ value: 'all', label: t('voicemail.all') }, { value: 'new', label: t('voicemail.new') }]} />
             <section className="card" aria-label={t('voicemail.list')}>
               {list.length === 0 ? <Empty>{t(only === 'new' ? 'voicemail.noneNew' : 'voicemail.none')}</Empty> : (
