@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"pbx/store"
 )
 
 // Backup writes a consistent copy of the database to path while calls go on.
@@ -103,7 +105,7 @@ func quickCheck(ctx context.Context, pool *sql.DB) error {
 func pragmaCheck(ctx context.Context, pool *sql.DB, pragma string) error {
 	rows, err := pool.QueryContext(ctx, `PRAGMA `+pragma+`(5)`)
 	if err != nil {
-		return fmt.Errorf("the database cannot be read: %w; restore a backup", failure(err))
+		return unreadable(err)
 	}
 	defer rows.Close()
 	var found []string
@@ -117,10 +119,19 @@ func pragmaCheck(ctx context.Context, pool *sql.DB, pragma string) error {
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("the database cannot be read: %w; restore a backup", failure(err))
+		return unreadable(err)
 	}
 	if len(found) > 0 {
 		return fmt.Errorf("the database is damaged: %s; restore a backup", strings.Join(found, "; "))
 	}
 	return nil
+}
+
+// unreadable tells what to do about a database that cannot be read; when the disk is the trouble, a backup is no help.
+func unreadable(err error) error {
+	err = failure(err)
+	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrReadOnly) || errors.Is(err, store.ErrBusy) {
+		return err
+	}
+	return fmt.Errorf("the database cannot be read: %w; restore a backup", err)
 }
