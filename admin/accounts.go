@@ -55,7 +55,8 @@ func applyAccount(a *store.Account, patch []byte) error {
 	if err != nil {
 		return err
 	}
-	a.Name, a.Email, a.Timezone, a.Country = value(in.Name), value(in.Email), value(in.Timezone), strings.ToUpper(value(in.Country))
+	a.Name, a.Email = strings.TrimSpace(value(in.Name)), strings.TrimSpace(value(in.Email))
+	a.Timezone, a.Country = value(in.Timezone), strings.ToUpper(value(in.Country))
 	a.BillingAddress, a.ExtensionLength = value(in.BillingAddress), value(in.ExtensionLength)
 	a.TranscriptionEnabled, a.RecordingEnabled = value(in.TranscriptionEnabled), value(in.RecordingEnabled)
 	a.ParkingTimeout = time.Duration(value(in.ParkingTimeoutS)) * time.Second

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"pbx/admin/contract"
@@ -19,7 +20,7 @@ func (s *Server) updateMe(ctx context.Context, q *request) (reply, error) {
 		if err != nil {
 			return err
 		}
-		u.Name, u.Username = value(in.Name), value(in.Username)
+		u.Name, u.Username = strings.TrimSpace(value(in.Name)), value(in.Username)
 		return nil
 	})
 	if err != nil {

@@ -43,9 +43,9 @@ func (s *Server) createSetup(ctx context.Context, q *request) (reply, error) {
 	if err := s.checkSetupToken(q, value(in.SetupToken)); err != nil {
 		return reply{}, err
 	}
-	a := newAccount(in.AccountName, in.Timezone, strings.ToUpper(valueOr(in.Country, "US")), valueOr(in.ExtensionLength, 3))
+	a := newAccount(strings.TrimSpace(in.AccountName), in.Timezone, strings.ToUpper(valueOr(in.Country, "US")), valueOr(in.ExtensionLength, 3))
 	u := store.User{
-		Name: in.AdminName, Email: in.AdminEmail, Role: store.Admin, RingTimeout: defaultRing,
+		Name: strings.TrimSpace(in.AdminName), Email: strings.TrimSpace(in.AdminEmail), Role: store.Admin, RingTimeout: defaultRing,
 		Extension: valueOr(in.AdminExtension, firstExtension(a.ExtensionLength)), Voicemail: store.Voicemail{Enabled: true},
 	}
 	if err := mergedFaults(

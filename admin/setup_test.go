@@ -45,6 +45,21 @@ func TestSetup(t *testing.T) {
 	h.nobody.post("/setup", setupBody("token-of-the-console")).want(409)
 }
 
+// TestSpacesAreNoMatter pastes names and addresses with spaces around them.
+func TestSpacesAreNoMatter(t *testing.T) {
+	h := emptyHouse(t)
+	body := setupBody("")
+	body["account_name"], body["admin_name"], body["admin_email"] = " Acme ", " Ada Lovelace", "ada@acme.test "
+	a := h.nobody.post("/setup", body).want(201)
+	ada := &client{house: h, t: t, cookie: setCookie(t, a).Value}
+	ada.patch("/me", map[string]any{"name": " Ada King "}).want(200)
+	ada.patch("/accounts/default", map[string]any{"name": " Acme Ltd", "email": " office@acme.test"}).want(200)
+	a = ada.get("/session").want(200)
+	if got := a.text("user.name") + "|" + a.text("user.email") + "|" + a.text("account.name") + "|" + a.text("account.email"); got != "Ada King|ada@acme.test|Acme Ltd|office@acme.test" {
+		t.Error(got)
+	}
+}
+
 func setCookie(t *testing.T, a *answer) *http.Cookie {
 	t.Helper()
 	cookies := (&http.Response{Header: a.header}).Cookies()
