@@ -100,6 +100,9 @@ func furnish(ctx context.Context, db *sqlite.DB) ([]seat, error) {
 	account := db.Accounts()[0]
 	actor := store.Actor{Kind: "system", Name: "demo"}
 	snapshot := db.Snapshot(account)
+	if _, err := db.UserByLogin(ctx, demoLogin); err != nil { // of a real office we change nothing
+		return nil, errors.New("this data directory is no sample office; leave --data out")
+	}
 	fresh := len(snapshot.Devices) == 0
 	if fresh {
 		err := db.Update(ctx, actor, account, func(tx *sqlite.Tx) error {
