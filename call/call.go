@@ -48,6 +48,7 @@ type Call struct {
 	cancel context.CancelCauseFunc
 	wishes chan Wish
 	begun  chan struct{} // closed once the record is in the store
+	kept   chan struct{} // closed once all that is known so far is in the store; the run loop's own
 
 	caller *Party // nil until a phone of an originated call is answered
 
@@ -62,6 +63,7 @@ func (e *Engine) newCall(account store.ID, plan *dialplan.Plan, rows *store.Snap
 		id: store.NewID(store.PrefixCall), account: account, engine: e, plan: plan, rows: rows,
 		wishes: make(chan Wish, maxWishes), begun: make(chan struct{}),
 	}
+	c.kept = c.begun
 	c.log = e.Log.With("call", c.id)
 	c.ctx, c.cancel = context.WithCancelCause(e.root)
 	c.record = store.CallRecord{
@@ -141,6 +143,24 @@ func (c *Call) begin() {
 	})
 }
 
+// keep writes what is known of the call by now, behind its back and one after another: a call that is cut off by a kill
+// still tells who talked, and since when.
+func (c *Call) keep() {
+	r := c.copyRecord()
+	r.Outcome = store.OutcomeOngoing
+	before, done := c.kept, make(chan struct{})
+	c.kept = done
+	c.engine.calls.Go(func() {
+		defer close(done)
+		<-before
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), recordPatience)
+		defer cancel()
+		if err := c.engine.Store.SaveCall(ctx, &r); err != nil {
+			c.log.Error("call record not kept up to date", "err", err)
+		}
+	})
+}
+
 const (
 	recordPatience = 10 * time.Second       // for a record to be written at all
 	answerPatience = 250 * time.Millisecond // that a person may wait for the disk
@@ -162,7 +182,7 @@ func (c *Call) close() {
 	c.state = "ended"
 	c.mu.Unlock()
 
-	<-c.begun
+	<-c.kept
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), recordPatience)
 	defer cancel()
 	saved := c.copyRecord()

@@ -91,6 +91,7 @@ func (c *Call) meant(who store.CallParty) {
 	c.mu.Lock()
 	c.record.Callee = who
 	c.mu.Unlock()
+	c.keep()
 	c.publish(event.CallChanged)
 }
 
@@ -115,6 +116,7 @@ func (c *Call) answeredAt(at time.Time) {
 		c.record.AnsweredAt = at
 	}
 	c.mu.Unlock()
+	c.keep()
 	c.publish(event.CallChanged)
 }
 

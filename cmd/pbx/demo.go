@@ -28,6 +28,7 @@ var colleagues = []struct {
 	name  string
 	voice float64
 }{
+	{"Ada Lovelace", 494},
 	{"Grace Hopper", 440},
 	{"Alan Turing", 330},
 	{"Katherine Johnson", 520},
@@ -112,18 +113,25 @@ func furnish(ctx context.Context, db *sqlite.DB) ([]seat, error) {
 				return err
 			}
 			for i, c := range colleagues {
+				if i == 0 { // whoever signs in takes part
+					u := tx.Users()[0]
+					u.Name, u.RingTimeout = c.name, 12*time.Second
+					if err := tx.SaveUser(&u, 0); err != nil {
+						return err
+					}
+					if err := seatPhone(tx, &u); err != nil {
+						return err
+					}
+					continue
+				}
 				u := store.User{
 					Name: c.name, Username: "demo" + strconv.Itoa(i), Role: store.Member,
-					Extension: firstExtension(a.ExtensionLength, i+10), RingTimeout: 12 * time.Second, Voicemail: store.Voicemail{Enabled: true},
+					Extension: firstExtension(a.ExtensionLength, i+1), RingTimeout: 12 * time.Second, Voicemail: store.Voicemail{Enabled: true},
 				}
 				if err := tx.CreateUser(&u); err != nil {
 					return err
 				}
-				d := store.Device{
-					Kind: store.Softphone, Name: c.name + "'s phone", Transport: "udp", SRTP: "off",
-					Lines: []store.Line{{UserID: u.ID, Label: c.name}},
-				}
-				if err := tx.CreateDevice(&d); err != nil {
+				if err := seatPhone(tx, &u); err != nil {
 					return err
 				}
 			}
@@ -149,6 +157,14 @@ func furnish(ctx context.Context, db *sqlite.DB) ([]seat, error) {
 		return nil, errors.New("this data directory is no sample office; leave --data out")
 	}
 	return seats, nil
+}
+
+// seatPhone gives a person a softphone.
+func seatPhone(tx *sqlite.Tx, u *store.User) error {
+	return tx.CreateDevice(&store.Device{
+		Kind: store.Softphone, Name: u.Name + "'s phone", Transport: "udp", SRTP: "off",
+		Lines: []store.Line{{UserID: u.ID, Label: u.Name}},
+	})
 }
 
 // firstExtension is 1 followed by n in the given number of digits: 110, 1010.

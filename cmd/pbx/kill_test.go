@@ -33,6 +33,7 @@ type ledger struct {
 	answered int               // calls that were answered, at least this many records
 	messages map[string]string // message id → "true" when acknowledged as read
 	recorded int               // calls that spoke into a mailbox for more than two seconds
+	cutOff   int               // records of calls that were killed while people talked, and that say who did
 }
 
 // TestKill kills the program at random moments during calls, voicemail and changes of settings. Nothing acknowledged
@@ -89,8 +90,8 @@ func TestKill(t *testing.T) {
 		l.check(t, p, dir, carol, round)
 	}
 	p.stop(syscall.SIGTERM)
-	t.Logf("%d kills: %d calls, %d answered, %d messages, %d changed names", killRounds, l.invites, l.answered, len(l.messages), len(l.names))
-	if l.answered < killRounds/4 || len(l.messages) < killRounds/10 {
+	t.Logf("%d kills: %d calls, %d answered, %d cut off while talking, %d messages", killRounds, l.invites, l.answered, l.cutOff, len(l.messages))
+	if l.answered < killRounds/4 || len(l.messages) < killRounds/10 || l.cutOff < killRounds/10 {
 		t.Errorf("too little happened to prove anything: %d answered, %d messages", l.answered, len(l.messages))
 	}
 }
@@ -229,12 +230,16 @@ func (l *ledger) check(t *testing.T, p *pbx, dir string, mailbox person, round i
 		delete(l.unsure, id)
 	}
 	records, ongoing := 0, 0
+	l.cutOff = 0
 	for cursor := ""; ; {
 		page := p.api("GET", "/accounts/default/call-records?limit=500&cursor="+cursor, nil)
 		for _, r := range page.items() {
 			records++
 			if r.at("ended_at") == "" {
 				ongoing++
+			}
+			if r.at("outcome") == "interrupted" && r.at("answered_at") != "" && r.at("callee.name") != "" {
+				l.cutOff++
 			}
 		}
 		if cursor = page.at("next_cursor"); cursor == "" {
