@@ -109,7 +109,7 @@ func BenchmarkProgram(b *testing.B) {
 	for _, users := range []int{10, 1000} {
 		b.Run(fmt.Sprintf("start/%dusers", users), func(b *testing.B) { measureStart(b, binary, users) })
 	}
-	measureRegister(b, binary)
+	b.Run("register", func(b *testing.B) { measureRegister(b, binary) })
 	b.Run("call", func(b *testing.B) { measureCalls(b, binary) })
 }
 
@@ -161,7 +161,7 @@ func measureRegister(b *testing.B, binary string) {
 	}
 	grown := float64(p.settled()) - float64(before)
 	for name, anew := range map[string]bool{"known nonce": false, "new nonce": true} {
-		b.Run("register/"+name, func(b *testing.B) {
+		b.Run(name, func(b *testing.B) {
 			b.SetParallelism(sockets / 2 / runtime.GOMAXPROCS(0))
 			used := p.cpu()
 			b.ResetTimer()
