@@ -207,7 +207,8 @@ func (s *Server) follow(r *event.Reader) {
 		n, err := r.Next(s.ctx)
 		switch {
 		case errors.Is(err, event.ErrLagged):
-			continue // lines are checked again when they register, lamps when they subscribe
+			s.catchUp()
+			continue
 		case err != nil:
 			return
 		}
@@ -220,6 +221,26 @@ func (s *Server) follow(r *event.Reader) {
 		case event.Voicemail:
 			s.events.mailboxChanged(n.Account, d.Mailbox)
 		}
+	}
+}
+
+// catchUp does, once news was missed, what any of it could have asked for: lines that are gone or have another password
+// lose their bindings, and all lamps are set anew.
+func (s *Server) catchUp() {
+	s.registrar.forget("news missed", func(reg *registered, _ *store.Binding) bool {
+		now, ok := s.dir.Line(reg.line.Username)
+		return reg.line.Username != "" && (!ok || now.ID != reg.line.ID || now.Password != reg.line.Password || now.UserID != reg.line.UserID)
+	})
+	s.events.dropUnregistered()
+	type mailbox struct{ account, user store.ID }
+	boxes := make(map[mailbox]struct{})
+	s.registrar.mu.Lock()
+	for _, reg := range s.registrar.lines {
+		boxes[mailbox{reg.line.AccountID, reg.line.UserID}] = struct{}{}
+	}
+	s.registrar.mu.Unlock()
+	for box := range boxes {
+		s.events.mailboxChanged(box.account, box.user)
 	}
 }
 

@@ -126,6 +126,7 @@ func TestUserValidation(t *testing.T) {
 		{"letters", func(u *User) { u.Extension = "1a1" }, "extension"},
 		{"digits of another script", func(u *User) { u.Extension = "١" + "1" }, "extension"},
 		{"star", func(u *User) { u.Extension = "*97" }, "extension"},
+		{"emergency number", func(u *User) { u.Extension = "911" }, "extension"},
 		{"impatient", func(u *User) { u.RingTimeout = 4 * time.Second }, "ring_timeout_s"},
 		{"all at once", func(u *User) { *u = User{Extension: "1"} }, "name email role extension ring_timeout_s"},
 	} {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -48,6 +49,9 @@ type Voicemail struct {
 	PINHash string
 }
 
+// emergencyNumbers are those that no extension may hide.
+var emergencyNumbers = []string{"911", "933"}
+
 // HasPIN reports whether messages can be heard with a PIN.
 func (v Voicemail) HasPIN() bool { return v.PINHash != "" }
 
@@ -77,6 +81,9 @@ func (u *User) Validate(extensionLength int) error {
 	}
 	if u.Extension != "" {
 		checkExtension(&e, "extension", u.Extension, extensionLength)
+		if slices.Contains(emergencyNumbers, u.Extension) {
+			e.Add("extension", u.Extension+" is an emergency number and cannot be an extension.")
+		}
 	}
 	if u.RingTimeout < 5*time.Second || u.RingTimeout > 5*time.Minute {
 		e.Add("ring_timeout_s", "Ring time must be 5 to 300 seconds.")
