@@ -23,7 +23,7 @@ func hopOf(req *sipmsg.Request, tx *sipmsg.ServerTx) (hop, bool) {
 	if err != nil {
 		return hop{}, false
 	}
-	h := hop{transport: "udp", remote: netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())}
+	h := hop{transport: "udp", remote: listensAt(req, remote)}
 	switch c := tx.Connection().(type) {
 	case *sipmsg.UDPConnection:
 		if f, ok := c.PacketConn.(*packetFront); ok {
@@ -32,11 +32,28 @@ func hopOf(req *sipmsg.Request, tx *sipmsg.ServerTx) (hop, bool) {
 		}
 	case *sipmsg.TCPConnection:
 		if f, ok := c.Conn.(*flow); ok {
-			h.transport, h.local = "tcp", f.local
+			h.transport, h.local, h.remote = "tcp", f.local, f.remote
 			return h, true
 		}
 	}
 	return h, false
+}
+
+// listensAt returns where a phone listens that sent a datagram: at the address it
+// came from, as RFC 3581 §4 has it, also where a NAT is between and the phone did
+// not ask for that. But older ones of Cisco send from one port and listen on
+// another: a Via with the true address and no rport means its port (RFC 3261 §18.2.2).
+func listensAt(req *sipmsg.Request, from netip.AddrPort) netip.AddrPort {
+	addr, port := from.Addr().Unmap(), from.Port()
+	if v := req.Via(); v != nil && !v.Params.Has("rport") {
+		if host, err := netip.ParseAddr(strings.Trim(v.Host, "[]")); err == nil && host.Unmap() == addr {
+			port = 5060
+			if v.Port > 0 {
+				port = uint16(v.Port)
+			}
+		}
+	}
+	return netip.AddrPortFrom(addr, port)
 }
 
 // hopTo returns the way to a binding.
@@ -114,7 +131,7 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 		s.events.subscribe(req, tx, h)
 	case tagged && req.Method != sipmsg.REGISTER:
 		if l := s.legOf(req); l != nil {
-			l.serve(req, tx)
+			l.serve(req, tx, h)
 			return
 		}
 		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3261 §12.2.2
@@ -220,6 +237,9 @@ func (s *Server) knownFrom(req *sipmsg.Request, from netip.Addr) bool {
 func (s *Server) answer(req *sipmsg.Request, code int, reason string, body []byte, fields ...field) *sipmsg.Response {
 	res := sipmsg.NewResponseFromRequest(req, code, reason, nil)
 	s.front.restoreVia(res.Via())
+	if from, err := netip.ParseAddrPort(req.Source()); err == nil && strings.EqualFold(req.Transport(), "udp") {
+		res.SetDestination(listensAt(req, from).String())
+	}
 	for _, f := range fields {
 		res.AppendHeader(sipmsg.NewHeader(f.name, f.value))
 	}

@@ -18,7 +18,7 @@ type sockets struct {
 	mu      sync.RWMutex
 	packets []*packetListener
 	streams []net.Listener
-	tried   map[string]bool // transport and address, as asked for
+	tried   map[string]bool // transport and address, as asked for: whether it is open
 	shared  uint16          // the port that stands for port 0
 
 	multi   atomic.Bool // several UDP listeners
@@ -42,16 +42,19 @@ func (s *Server) listen(ctx context.Context) (serve []func(), err error) {
 		}
 		for _, p := range places {
 			key := t.name + " " + p.addr.String()
-			if s.sockets.tried[key] {
+			open, again := s.sockets.tried[key]
+			if open {
 				continue
 			}
-			s.sockets.tried[key] = true
 			start, err := s.listenAt(ctx, p, t.open)
+			s.sockets.tried[key] = err == nil
 			switch {
 			case err == nil:
 				serve = append(serve, start)
-			case p.wild: // an address that is going away, or a family that is half switched off
-				s.log.Warn("address not listened on", "transport", t.name, "local", p.addr, "error", err)
+			case p.wild: // an address that comes (IPv6 ones are tentative at first) or goes, or a family that is half switched off
+				if !again {
+					s.log.Warn("address not listened on", "transport", t.name, "local", p.addr, "error", err)
+				}
 			default:
 				return serve, err
 			}

@@ -269,8 +269,9 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 			live--
 		}
 	}
-	if live > maxBindings {
-		return 403, "Too Many Bindings", false
+	for ; live > maxBindings; live-- {
+		// A phone that took a new port each time it started must not lock itself out.
+		r.remove(reg, stalest(old, match, r.drop))
 	}
 	for i, c := range contacts {
 		b := match[i]
@@ -306,6 +307,21 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 	signal(r.wake)
 	r.changed(line, len(old) > 0)
 	return 200, "OK", fresh
+}
+
+// stalest returns the binding that was refreshed longest ago, of those that are
+// neither kept nor dropped already. The limits of a request leave at least one.
+func stalest(all, kept []*store.Binding, dropped map[store.ID]struct{}) *store.Binding {
+	var found *store.Binding
+	for _, b := range all {
+		if _, gone := dropped[b.ID]; gone || slices.Contains(kept, b) {
+			continue
+		}
+		if found == nil || b.ExpiresAt.Before(found.ExpiresAt) {
+			found = b
+		}
+	}
+	return found
 }
 
 // changed publishes when a line came or went; mu is held, so that the news keep the order of events.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type registration struct {
 	user     string
 	password string
 	md5      bool
+	noRport  bool
 }
 
 // ask sends a REGISTER over a bare socket, answers the challenge, and returns the final answer.
@@ -43,7 +45,11 @@ func (r registration) ask(p *peer) (int, string) {
 	}
 	send := func(branch, auth string) (int, string) {
 		var b strings.Builder
-		fmt.Fprintf(&b, "REGISTER sip:pbx.test SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\nFrom: %s;tag=f\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d REGISTER\r\n", p.local, branch, r.to, r.to, r.callID, r.cseq)
+		rport := ";rport"
+		if r.noRport {
+			rport = ""
+		}
+		fmt.Fprintf(&b, "REGISTER sip:pbx.test SIP/2.0\r\nVia: SIP/2.0/UDP %s%s;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\nFrom: %s;tag=f\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d REGISTER\r\n", p.local, rport, branch, r.to, r.to, r.callID, r.cseq)
 		for _, c := range r.contacts {
 			fmt.Fprintf(&b, "Contact: %s\r\n", c)
 		}
@@ -177,22 +183,72 @@ func TestRegistrationIsStored(t *testing.T) {
 	})
 }
 
+// A softphone that takes a new port at each start leaves stale bindings behind:
+// the stalest gives way, and the phone that is there now can be reached.
 func TestTooManyBindings(t *testing.T) {
 	bubble(t, func(w *world) {
 		p := w.peer(5060)
 		defer p.close()
+		var answer string
 		for i := range 12 {
-			code, _ := registration{callID: fmt.Sprint(i), cseq: 1, contacts: []string{fmt.Sprintf("<sip:u-alice@10.0.0.99:%d>", 6000+i)}}.ask(p)
-			want := 200
-			if i >= 10 {
-				want = 403
+			var code int
+			code, answer = registration{callID: fmt.Sprint(i), cseq: 1, contacts: []string{fmt.Sprintf("<sip:u-alice@10.0.0.99:%d>", 6000+i)}}.ask(p)
+			if code != 200 {
+				t.Errorf("binding %d: %d", i, code)
 			}
-			if code != want {
-				t.Errorf("binding %d: %d, want %d", i, code, want)
-			}
+			time.Sleep(2 * time.Second)
+		}
+		if all := contactsOf(answer); len(all) != 10 || !strings.Contains(all[0], ":6002>") || !strings.Contains(all[9], ":6011>") {
+			t.Errorf("bindings are %q", all)
+		}
+		if n := w.rows.count(); n != 10 {
+			t.Errorf("%d bindings are stored", n)
+		}
+		var many []string
+		for i := range 11 {
+			many = append(many, fmt.Sprintf("<sip:u-alice@10.0.0.99:%d>", 7000+i))
+		}
+		if code, _ := (registration{callID: "many", cseq: 1, contacts: many}).ask(p); code != 403 {
+			t.Errorf("11 contacts in one request: %d", code)
 		}
 	})
 }
+
+// A phone that sends from one port and listens on another says so by leaving
+// rport out (RFC 3261 §18.2.2), and hears both answers and calls there.
+func TestPhoneListensElsewhere(t *testing.T) {
+	bubble(t, func(w *world) {
+		out, in := w.peer(49170), w.peer(5060)
+		defer out.close()
+		defer in.close()
+		for via, heard := range map[string]*peer{
+			"10.0.0.99:5060": in, "10.0.0.99": in,
+			"10.0.0.99:5060;rport": out,
+			"192.168.1.9:5060":     out, // behind NAT
+		} {
+			out.send(fmt.Appendf(nil, "OPTIONS sip:pbx.test SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK1\r\nFrom: <sip:x@y>;tag=1\r\nTo: <sip:pbx.test>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", via))
+			if code, _ := heard.status(time.Second); code != 200 {
+				t.Errorf("Via %s: answered %d", via, code)
+			}
+		}
+		split := &peer{w: w, packets: &twoSockets{in.packets, out.packets}, local: in.local}
+		r := registration{callID: "r", cseq: 1, contacts: []string{"<sip:u-alice@10.0.0.99:5060>"}, noRport: true}
+		if code, answer := r.ask(split); code != 200 {
+			t.Fatalf("register: %d\n%s", code, answer)
+		}
+		if b := w.binding("alice"); b.Source != "10.0.0.99:5060" {
+			t.Errorf("the phone is looked for at %s", b.Source)
+		}
+	})
+}
+
+// twoSockets reads from one and writes to the other.
+type twoSockets struct {
+	net.PacketConn
+	out net.PacketConn
+}
+
+func (c *twoSockets) WriteTo(b []byte, to net.Addr) (int, error) { return c.out.WriteTo(b, to) }
 
 func TestExpiry(t *testing.T) {
 	bubble(t, func(w *world) {

@@ -153,8 +153,8 @@ func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(i
 		respond(415, "Unsupported Media Type", field{"Accept", "application/sdp"})
 		return
 	}
-	if l.s.sessionTooSmall(req, tx) {
-		served()
+	if sessionTooSmall(req) {
+		respond(422, "Session Interval Too Small", leastSession())
 		return
 	}
 	var sdp []byte
@@ -179,8 +179,8 @@ func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(i
 
 // updated serves an UPDATE (RFC 3311).
 func (l *Leg) updated(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int, string, ...field), served func()) {
-	if l.s.sessionTooSmall(req, tx) {
-		served()
+	if sessionTooSmall(req) {
+		respond(422, "Session Interval Too Small", leastSession())
 		return
 	}
 	offer := isSDP(req)
@@ -280,15 +280,14 @@ type sessionTimer struct {
 	turn     int // counts timers, so that a stopped one that fired already does nothing
 }
 
-// sessionTooSmall refuses intervals that would make work without use (RFC 4028 §9).
-func (s *Server) sessionTooSmall(req *sipmsg.Request, tx *sipmsg.ServerTx) bool {
+// sessionTooSmall finds intervals that would make work without use: 422 (RFC 4028 §9).
+func sessionTooSmall(req *sipmsg.Request) bool {
 	text, _, _ := strings.Cut(header(req, "Session-Expires"), ";")
-	if text == "" || seconds(text, sessionInterval) >= minSession {
-		return false
-	}
-	s.replyOnce(req, tx, 422, "Session Interval Too Small", field{"Min-SE", secondsText(minSession)})
-	return true
+	return text != "" && seconds(text, sessionInterval) < minSession
 }
+
+// leastSession is what a 422 says.
+func leastSession() field { return field{"Min-SE", secondsText(minSession)} }
 
 // ask puts our wish into an INVITE.
 func (t *sessionTimer) ask(req *sipmsg.Request) {

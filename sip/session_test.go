@@ -586,3 +586,48 @@ func TestUnusableInvites(t *testing.T) {
 		})
 	}
 }
+
+// RFC 3261 §12.2.2, RFC 6141 §4: a phone that moved to another network says so by a
+// re-INVITE from there, and is reached there from then on.
+func TestPhoneMovesInCall(t *testing.T) {
+	bubble(t, func(w *world) {
+		c, l := w.established(answerSDP)
+		defer c.close()
+		moved := &caller{peer: w.peer(6060), cseq: c.cseq + 1, toTag: c.toTag, target: c.target}
+		defer moved.close()
+		moved.send(moved.request("INVITE", "m1", answerSDP))
+		if code, answer := moved.status(time.Second); code != 200 {
+			t.Fatalf("answered %d\n%s", code, answer)
+		}
+		moved.send(moved.request("ACK", "m2", ""))
+		time.Sleep(10 * time.Millisecond)
+		l.HangUp(sip.Cause{})
+		for {
+			data := string(moved.read(time.Second))
+			if data == "" {
+				t.Fatal("no BYE where the phone is now")
+			}
+			if strings.HasPrefix(data, "BYE sip:u-alice@10.0.0.99:6060 ") {
+				return
+			}
+		}
+	})
+}
+
+// A lost 422 to a re-INVITE is sent again when the phone repeats it.
+func TestRepeatedRefusalInCall(t *testing.T) {
+	bubble(t, func(w *world) {
+		c, l := w.established(answerSDP)
+		defer c.close()
+		defer l.HangUp(sip.Cause{})
+		c.cseq++
+		again := c.request("INVITE", "small", answerSDP, "Session-Expires: 20")
+		for range 2 {
+			c.send(again)
+			if code, answer := c.status(100 * time.Millisecond); code != 422 {
+				t.Errorf("answered %d\n%s", code, answer)
+			}
+		}
+		c.send(c.request("ACK", "small", ""))
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -471,4 +472,45 @@ func TestLoopback(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// shyHost has an address that cannot be bound yet: IPv6 ones are tentative at first.
+type shyHost struct {
+	*siptest.Host
+	shy   netip.Addr
+	until time.Time
+}
+
+func (h *shyHost) ListenPacket(ctx context.Context, a netip.AddrPort) (net.PacketConn, error) {
+	if a.Addr() == h.shy && time.Now().Before(h.until) {
+		return nil, syscall.EADDRNOTAVAIL
+	}
+	return h.Host.ListenPacket(ctx, a)
+}
+
+func TestTentativeAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		six := netip.MustParseAddr("2001:db8::1")
+		var records logged
+		host := &shyHost{siptest.NewNet().Host(pbxAddr, six), six, time.Now().Add(time.Minute)}
+		s, err := sip.New(sip.Config{UDP: []netip.AddrPort{netip.MustParseAddrPort("[::]:5060")}, Network: host, Log: slog.New(slog.NewTextHandler(&records, nil))},
+			&directory{}, &bindings{}, &mailboxes{}, event.NewBus())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(t.Context(), make(legs, 1)); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close(context.WithoutCancel(t.Context()))
+		if n := len(s.Listeners()); n != 1 {
+			t.Errorf("%d listeners at first", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := len(s.Listeners()); n != 2 {
+			t.Errorf("%d listeners in the end", n)
+		}
+		if n := strings.Count(records.String(), "address not listened on"); n != 1 {
+			t.Errorf("complained %d times", n)
+		}
+	})
 }

@@ -42,7 +42,8 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.replyOnce(req, tx, 400, "Missing Contact") // RFC 3261 §8.1.1.8
 		return
 	}
-	if s.sessionTooSmall(req, tx) {
+	if sessionTooSmall(req) {
+		s.replyOnce(req, tx, 422, "Session Interval Too Small", leastSession())
 		return
 	}
 	key := s.front.transactionKey(req)
@@ -343,9 +344,9 @@ func (l *Leg) cancelled(req *sipmsg.Request) {
 }
 
 // serve lets the loop answer an in-dialog request and returns when that is done.
-func (l *Leg) serve(req *sipmsg.Request, tx *sipmsg.ServerTx) {
+func (l *Leg) serve(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	served := make(chan struct{})
-	if !l.post(func() { l.receive(req, tx, func() { close(served) }) }) {
+	if !l.post(func() { l.receive(req, tx, h, func() { close(served) }) }) {
 		l.s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist")
 		return
 	}
@@ -356,7 +357,7 @@ func (l *Leg) serve(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 }
 
 // receive serves an in-dialog request; served must be called once it has its final answer.
-func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, served func()) {
+func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served func()) {
 	respond := func(code int, reason string, fields ...field) {
 		l.s.respond(req, tx, code, reason, fields...)
 		served()
@@ -372,6 +373,9 @@ func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, served func()) {
 		return
 	}
 	l.dialog.remoteSeq, l.dialog.heard = seq, true
+	if l.state >= answered {
+		l.hop = h // the phone may have moved: another network, another connection, a NAT that forgot
+	}
 	if req.Method == sipmsg.BYE {
 		l.ended(req, respond)
 		return
