@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 OAPI        := github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2
-DEBIAN      := sip-tester sipsak baresip-core baresip chromium sox flite
+DEBIAN      := sip-tester sipsak baresip-core baresip linphone-cli chromium sox flite
 PLATFORMS   := linux/amd64 linux/arm64 linux/arm/7
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -50,7 +50,7 @@ lint: ## vet, staticcheck, gofumpt
 unit: ## all Go tests with the race detector
 	bash .ci/gotest unit -race -shuffle=on ./...
 
-phones: ## real phones (baresip, SIPp) and kill -9 against the built program, on loopback
+phones: ## real phones (baresip, linphone, SIPp) and kill -9 against the built program, on loopback
 	bash .ci/gotest phones -tags phones -count=1 -timeout 15m -run 'TestPhones|TestKill' ./cmd/pbx
 
 portal-test: ## component tests, types and size budget of the portal
