@@ -94,6 +94,26 @@ func TestReofferKeepsLines(t *testing.T) {
 	})
 }
 
+// TestFeedbackProfile: softphones offer RTP/AVPF; the answer has the same profile, and so have later offers.
+func TestFeedbackProfile(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *mediatest.Net, house *media.Engine) {
+		s := open(t, house, pbxAddr)
+		answer, err := s.Answer(sdpOf("m=audio 4000 RTP/AVPF 0", "a=rtcp-fb:* ccm tmmbr"))
+		if err != nil || !strings.Contains(string(answer), " RTP/AVPF 0\r\n") || strings.Contains(string(answer), "rtcp-fb") {
+			t.Fatalf("%v\n%s", err, answer)
+		}
+		again, err := s.Offer()
+		if err != nil || !strings.Contains(string(again), " RTP/AVPF 0 8 101\r\n") {
+			t.Errorf("%v\n%s", err, again)
+		}
+		for _, secret := range []string{"RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVPF"} {
+			if _, err := s.Answer(sdpOf("m=audio 4000 " + secret + " 0")); !errors.Is(err, media.ErrNotAcceptable) {
+				t.Errorf("%s: %v", secret, err)
+			}
+		}
+	})
+}
+
 func TestPrefer(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *mediatest.Net, house *media.Engine) {
 		a, b := open(t, house, pbxAddr), open(t, house, pbxAddr)

@@ -127,10 +127,11 @@ func describe(body []byte) (*description, error) {
 	return d, d.readAudio(session, media[d.audio])
 }
 
-// usable: plain RTP only. Encrypted profiles must never be answered with plain sound,
-// and the feedback profiles are not spoken here.
+// usable: plain RTP only. Encrypted profiles must never be answered with plain sound.
+// Feedback may be offered; nobody is obliged to send any (RFC 4585 §4.2).
 func (l mediaLine) usable() bool {
-	return l.media == "audio" && strings.EqualFold(l.proto, "RTP/AVP") && l.port != "0"
+	plain := strings.EqualFold(l.proto, "RTP/AVP") || strings.EqualFold(l.proto, "RTP/AVPF")
+	return l.media == "audio" && plain && l.port != "0"
 }
 
 // sections splits the body into the session part and one part for each m= line.
@@ -390,8 +391,12 @@ func (s *statement) marshal(version uint64) ([]byte, error) {
 // audioLine is our stream. It says nothing of rtcp-mux, which refuses it: RFC 5761 §5.1.1; nor of
 // ICE or DTLS, which is how their offers are declined.
 func (s *statement) audioLine() *sdp.MediaDescription {
+	profile := "RTP/AVP"
+	if len(s.lines) > 0 {
+		profile = strings.ToUpper(s.lines[s.audio].proto) // RFC 3264 §6: that of the offer
+	}
 	m := &sdp.MediaDescription{MediaName: sdp.MediaName{
-		Media: "audio", Port: sdp.RangedPort{Value: int(s.addr.Port())}, Protos: []string{"RTP", "AVP"},
+		Media: "audio", Port: sdp.RangedPort{Value: int(s.addr.Port())}, Protos: strings.Split(profile, "/"),
 	}}
 	for _, f := range s.formats {
 		number := strconv.Itoa(int(f.number))
