@@ -501,7 +501,6 @@ func TestTentativeAddress(t *testing.T) {
 		if err := s.Start(t.Context(), make(legs, 1)); err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close(context.WithoutCancel(t.Context()))
 		if n := len(s.Listeners()); n != 1 {
 			t.Errorf("%d listeners at first", n)
 		}
@@ -509,6 +508,7 @@ func TestTentativeAddress(t *testing.T) {
 		if n := len(s.Listeners()); n != 2 {
 			t.Errorf("%d listeners in the end", n)
 		}
+		s.Close(context.WithoutCancel(t.Context()))
 		if n := strings.Count(records.String(), "address not listened on"); n != 1 {
 			t.Errorf("complained %d times", n)
 		}
