@@ -25,9 +25,11 @@ type sink struct {
 func (n *sink) ListenPacket(context.Context, netip.AddrPort) (net.PacketConn, error) {
 	return &sinkConn{sink: n, closed: make(chan struct{})}, nil
 }
+
 func (n *sink) Listen(context.Context, netip.AddrPort) (net.Listener, error) {
 	return nil, net.ErrClosed
 }
+
 func (n *sink) Dial(context.Context, netip.Addr, netip.AddrPort) (net.Conn, error) {
 	return nil, net.ErrClosed
 }
@@ -60,6 +62,7 @@ func (c *sinkConn) Close() error {
 	close(c.closed)
 	return nil
 }
+
 func (c *sinkConn) LocalAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4(192, 0, 2, 9), Port: 5060} }
 
 type keepNothing struct{}

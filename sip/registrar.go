@@ -229,7 +229,7 @@ func (r *registrar) register(req *sipmsg.Request, tx *sipmsg.ServerTx, line stor
 	s.respond(req, tx, 200, "OK", r.answer(req, line)...)
 	s.stats.registered.Add(1)
 	if fresh {
-		s.events.registered(line.ID)
+		s.events.registered(line.ID, h.remote.String())
 	}
 }
 

@@ -152,8 +152,10 @@ func TestRegistrationIsStored(t *testing.T) {
 	bubble(t, func(w *world) {
 		p := w.peer(5060)
 		defer p.close()
-		code, answer := registration{callID: "1", cseq: 7, contacts: []string{`"A" <sip:u-alice@192.168.1.2:6000;ob>;reg-id=1;+sip.instance="<urn:uuid:1>";x=y;expires=90000`},
-			headers: []string{"User-Agent: phone/1", "Path: <sip:edge.example;lr>", "Supported: path, outbound"}}.ask(p)
+		code, answer := registration{
+			callID: "1", cseq: 7, contacts: []string{`"A" <sip:u-alice@192.168.1.2:6000;ob>;reg-id=1;+sip.instance="<urn:uuid:1>";x=y;expires=90000`},
+			headers: []string{"User-Agent: phone/1", "Path: <sip:edge.example;lr>", "Supported: path, outbound"},
+		}.ask(p)
 		if code != 200 {
 			t.Fatalf("answered %d\n%s", code, answer)
 		}

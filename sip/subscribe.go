@@ -212,7 +212,9 @@ func (e *events) notify(sub *subscription) {
 		event += ";id=" + sub.id
 	}
 	for _, f := range []field{
-		{"Contact", e.s.contact(sub.hop, sub.line.Username)}, {"Event", event}, {"Subscription-State", state},
+		{"Contact", e.s.contact(sub.hop, sub.line.Username)},
+		{"Event", event},
+		{"Subscription-State", state},
 		{"Content-Type", "application/simple-message-summary"},
 	} {
 		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
@@ -293,8 +295,9 @@ func (e *events) mailboxChanged(account, mailbox store.ID) {
 	}
 }
 
-// registered sets the lamps of a line that came, unless it subscribes by itself.
-func (e *events) registered(line store.ID) {
+// registered sets the lamp of a phone that came, unless its line subscribes by itself. The line's other phones have
+// theirs already.
+func (e *events) registered(line store.ID, source string) {
 	if e.s.ctx.Err() != nil {
 		return
 	}
@@ -312,7 +315,9 @@ func (e *events) registered(line store.ID) {
 		e.mu.Unlock()
 		_, bindings, _ := e.s.registrar.line(line)
 		for _, b := range bindings {
-			e.unasked(b)
+			if b.Source == source {
+				e.unasked(b)
+			}
 		}
 	})
 }

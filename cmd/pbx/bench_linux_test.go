@@ -362,11 +362,11 @@ type desk struct {
 
 // plainPhone can do no more than register.
 type plainPhone struct {
-	line                store.Line
-	id                  string
-	cseq, count         int
-	ha1, ha2            string
-	realm, nonce, reply string
+	line         store.Line
+	id           string
+	cseq, count  int
+	ha1, ha2     string
+	realm, nonce string
 }
 
 // newDesk opens a socket on a loopback address of its own: the limits of one source are not what is measured.
