@@ -186,7 +186,7 @@ func TestUnaskedLamp(t *testing.T) {
 		if _, _, n := alice.Lamp(); n != 2 {
 			t.Errorf("%d notifies, want 2", n)
 		}
-		second := w.registered("alice") // another phone on the line is no news for the first
+		second := w.registered("alice", overTCP) // another phone on the line is no news for the first
 		w.wantLamp(second, 2, 0)
 		if _, _, n := alice.Lamp(); n != 2 {
 			t.Errorf("%d notifies after a second phone came, want 2", n)
