@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -132,6 +133,12 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 		return nil, err
 	}
 	h.ready.set(true)
+	// What reading the contract and filling the snapshots left behind goes back to the machine: it is small.
+	h.preload.Add(1)
+	go func() {
+		defer h.preload.Done()
+		debug.FreeOSMemory()
+	}()
 	return h, nil
 }
 
