@@ -24,6 +24,9 @@ const (
 	PrefixCall         = "cal_"
 	PrefixActivity     = "act_"
 	PrefixProvisionLog = "prv_"
+	PrefixTrunk        = "trk_"
+	PrefixNumber       = "num_"
+	PrefixText         = "txt_"
 )
 
 const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
