@@ -35,6 +35,8 @@ var mayImport = map[string][]string{
 // doors names the rooms through which each third party may come in. What is not listed may not come in at all.
 var doors = map[string][]string{
 	"github.com/emiago/sipgo":             {"sip"},
+	"github.com/gobwas/ws":                {"sip"},
+	"github.com/miekg/dns":                {"sip"},
 	"github.com/pion":                     {"media"},
 	"github.com/zaf/g711":                 {"media"},
 	"modernc.org":                         {"store/sqlite"},
@@ -234,7 +236,8 @@ func TestGoroutinesAreListed(t *testing.T) {
 	}
 }
 
-// TestRFCIndex: each RFC cited in code is in docs/rfcs.txt, and each "yes" there is cited.
+// TestRFCIndex: each RFC cited in code is in docs/rfcs.txt, each "yes" there is cited, and the proofs named in the
+// indented lines below an entry exist: tests by name, "calls/x" and "sipp/x" as files of testdata.
 func TestRFCIndex(t *testing.T) {
 	file, err := os.Open(root + "/docs/rfcs.txt")
 	if err != nil {
@@ -242,9 +245,16 @@ func TestRFCIndex(t *testing.T) {
 	}
 	defer file.Close()
 	state := map[string]string{}
+	tests := testNames(t)
 	line := regexp.MustCompile(`^(\d{4})\s+(yes|partly|no)\s+\S`)
 	for sc := bufio.NewScanner(file); sc.Scan(); {
 		if sc.Text() == "" || strings.HasPrefix(sc.Text(), "#") {
+			continue
+		}
+		if strings.HasPrefix(sc.Text(), "    ") {
+			for _, proof := range missingProofs(sc.Text(), tests) {
+				t.Errorf("docs/rfcs.txt names %s, which does not exist", proof)
+			}
 			continue
 		}
 		m := line.FindStringSubmatch(sc.Text())
@@ -275,12 +285,8 @@ func TestRFCIndex(t *testing.T) {
 	}
 }
 
-// TestFeaturesNameRealTests: docs/features.md promises nothing that no test holds.
-func TestFeaturesNameRealTests(t *testing.T) {
-	doc, err := os.ReadFile(root + "/docs/features.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+// testNames are the functions of all test files.
+func testNames(t *testing.T) map[string]bool {
 	tests := map[string]bool{}
 	for _, f := range parseTree(t) {
 		for _, d := range f.ast.Decls {
@@ -289,6 +295,33 @@ func TestFeaturesNameRealTests(t *testing.T) {
 			}
 		}
 	}
+	return tests
+}
+
+// missingProofs are the tests and scenarios that text names and the tree does not have.
+func missingProofs(text string, tests map[string]bool) []string {
+	var missing []string
+	for _, name := range regexp.MustCompile(`\b(Test|Fuzz)[A-Z][A-Za-z0-9_]*`).FindAllString(text, -1) {
+		if !tests[name] {
+			missing = append(missing, name)
+		}
+	}
+	for _, name := range regexp.MustCompile(`\b(calls|sipp)/[a-z0-9-]+`).FindAllString(text, -1) {
+		found, _ := filepath.Glob(root + "/testdata/" + name + ".*")
+		if len(found) == 0 {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// TestFeaturesNameRealTests: docs/features.md promises nothing that no test holds.
+func TestFeaturesNameRealTests(t *testing.T) {
+	doc, err := os.ReadFile(root + "/docs/features.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := testNames(t)
 	row := regexp.MustCompile(`^\| ([SPNER]\d?-[A-Z0-9-]+) \|.*\| (done|partly|not yet) \| (.*?) \| (.*?) \|$`)
 	rows := 0
 	for _, line := range strings.Split(string(doc), "\n") {
