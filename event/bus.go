@@ -25,6 +25,7 @@ const (
 	CallEnded           = "call.ended"           // Data: Call
 	VoicemailReceived   = "voicemail.received"   // Data: Voicemail
 	VoicemailChanged    = "voicemail.changed"    // Data: Voicemail
+	TrunkChanged        = "trunk.changed"        // Data: Trunk
 	ObjectChanged       = "object.changed"       // Data: Object
 	ActivityAdded       = "activity.added"       // Data: Object
 )

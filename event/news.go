@@ -49,6 +49,19 @@ type Voicemail struct {
 	Old       int      `json:"old"`
 }
 
+// Trunk tells how a trunk stands now.
+type Trunk struct {
+	TrunkID    store.ID  `json:"trunk_id"`
+	Name       string    `json:"name"`
+	Registered bool      `json:"registered"`
+	Reachable  bool      `json:"reachable"`
+	Alarm      bool      `json:"alarm"` // it should carry calls and cannot
+	Reason     string    `json:"reason"`
+	Since      time.Time `json:"since"`
+	RTTMS      int64     `json:"rtt_ms"`
+	Target     string    `json:"target"`
+}
+
 // Object tells that a record was created, changed or deleted.
 type Object struct {
 	Type    string   `json:"type"` // "user"

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -24,6 +25,8 @@ type Config struct {
 	UserAgent string
 	// Network is where sockets come from; nil: the machine's.
 	Network Network
+	// Trunks are the lines to carriers; nil: none.
+	Trunks Trunks
 	// Log receives what happens; nil discards it.
 	Log *slog.Logger
 }
@@ -40,6 +43,12 @@ type Network interface {
 // Directory is where the server looks up who may register. It must not wait.
 type Directory interface {
 	Line(username string) (store.Line, bool)
+}
+
+// Trunks are the lines to carriers. It must not wait. Changes are told by
+// event.Object of the type "trunk".
+type Trunks interface {
+	Trunks() []store.Trunk // of all accounts, enabled or not
 }
 
 // Bindings keeps registrations across restarts.
@@ -76,9 +85,16 @@ type Negotiator interface {
 // Identity is a party as shown to the other side.
 type Identity struct{ Display, User string }
 
-// Outgoing is a call to be placed to one binding.
+// Outgoing is a call to be placed to one binding, or to a number over a trunk.
 type Outgoing struct {
-	To     store.Binding
+	To store.Binding
+	// Trunk is the trunk to use instead of To, and Number what is called there, in the trunk's format.
+	Trunk  store.ID
+	Number string
+	// Presented and Diverted are told to the trunk's carrier.
+	Presented Presentation
+	Diverted  []Diversion
+
 	From   Identity // the caller as the callee sees it
 	Called Identity
 	Sound  Negotiator
@@ -86,6 +102,27 @@ type Outgoing struct {
 	MaxForwards int
 	Call        store.ID // for logs
 }
+
+// Presentation is how the caller is shown to a carrier beyond From.
+type Presentation struct {
+	// Anonymous withholds the caller from the callee (RFC 3323).
+	Anonymous bool
+	// Asserted is who really calls; told where the trunk is set so. Its User is a number in the trunk's format.
+	Asserted Identity
+}
+
+// Diversion is one forwarding of a call, the latest first.
+type Diversion struct {
+	User, Display string // who forwarded
+	Reason        string // "unconditional", "user-busy", "no-answer", "unavailable", "deflection", "unknown", …
+	Code          int    // SIP cause of RFC 4458: 302, 486, 408, 503, …; 0: as Reason says
+}
+
+// ErrNoTrunk says that a trunk is unknown or switched off.
+var ErrNoTrunk = errors.New("no such trunk")
+
+// ErrTrunkFull says that a trunk carries as many calls as it may.
+var ErrTrunkFull = errors.New("trunk is full")
 
 // Progress is one provisional answer of a callee.
 type Progress struct {

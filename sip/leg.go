@@ -51,6 +51,10 @@ type Leg struct {
 	near, far   netip.Addr    // us and the peer, when the leg began
 	self        string        // user part of our Contact
 	binding     store.Binding // outgoing
+	trunk       store.Trunk   // as it was when the leg began; no ID: a phone's leg
+	asserted    Identity      // incoming
+	anonymous   bool          // incoming: asked for
+	diverted    []Diversion   // incoming
 	dialed      string        // incoming
 	caller      Identity      // incoming
 	maxForwards int
@@ -117,6 +121,24 @@ func (l *Leg) ID() string { return l.callID }
 
 // Line returns the line of the authenticated caller, or of the called binding.
 func (l *Leg) Line() store.Line { return l.line }
+
+// Trunk returns the trunk that an incoming leg came from or an outgoing one goes to; "" for phones.
+func (l *Leg) Trunk() store.ID { return l.trunk.ID }
+
+// Account returns the owner of the line or of the trunk.
+func (l *Leg) Account() store.ID {
+	if l.trunk.ID != "" {
+		return l.trunk.AccountID
+	}
+	return l.line.AccountID
+}
+
+// Asserted returns who calls as far as the trunk's carrier is trusted (its P-Asserted-Identity, else
+// Remote-Party-ID, else From), and whether the caller asked to stay anonymous. Of a phone only the latter is known.
+func (l *Leg) Asserted() (who Identity, anonymous bool) { return l.asserted, l.anonymous }
+
+// Diverted returns who forwarded the call before it came here, as a carrier told; the latest first.
+func (l *Leg) Diverted() []Diversion { return l.diverted }
 
 // Binding returns where an outgoing leg goes.
 func (l *Leg) Binding() store.Binding { return l.binding }
