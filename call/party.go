@@ -1,6 +1,7 @@
 package call
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -58,6 +59,16 @@ func shown(who store.CallParty) sip.Identity {
 		id.User = "anonymous"
 	}
 	return id
+}
+
+// introduce tells the phone of p whom it talks to, or who rings (RFC 4916). A phone that knows already hears nothing.
+func (c *Call) introduce(ctx context.Context, p, to *Party) {
+	who := shown(to.Who)
+	if !p.answered {
+		_ = p.Leg.Present(ctx, who) // the next answer says it
+		return
+	}
+	c.engine.calls.Go(c.guarded(func() { _ = p.Leg.Present(ctx, who) })) // a phone may take its time
 }
 
 // actor is the party in the log of who did what.

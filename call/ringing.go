@@ -178,6 +178,9 @@ func (f *fork) missed(busy bool) error {
 // tell passes on to the caller that a phone rings, or the sound it sends before it is answered.
 func (f *fork) tell(ctx context.Context, n forkNews) {
 	p := f.caller
+	if p != nil && !p.answered && !p.rung && f.sound == nil {
+		f.call.introduce(ctx, p, n.party)
+	}
 	switch {
 	case p == nil:
 	case n.progress.Sound && f.early && f.sound == nil:

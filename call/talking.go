@@ -18,6 +18,8 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 	s.a.Sound.Prefer(s.b.Sound)
 	bridge := media.Join(s.a.Sound, s.b.Sound)
 	defer bridge.Close()
+	c.introduce(ctx, s.a, s.b)
+	c.introduce(ctx, s.b, s.a)
 	if err := c.answer(ctx, s.a, s.b); err != nil {
 		return nil
 	}

@@ -171,7 +171,7 @@ func (s *Server) onOptions(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 }
 
 // understood are the option tags that a request may require.
-var understood = map[string]bool{"path": true, "outbound": true, "timer": true}
+var understood = map[string]bool{"path": true, "outbound": true, "timer": true, "from-change": true}
 
 // unsupported returns the required option tags that are not understood.
 func unsupported(req *sipmsg.Request) string {

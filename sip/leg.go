@@ -99,6 +99,9 @@ type Leg struct {
 	changing *renegotiator // a re-INVITE of ours that is under way
 	queued   []*renegotiator
 	session  sessionTimer
+
+	shown      Identity // who the peer was told it talks to
+	fromChange bool     // it takes another From within the dialog (RFC 4916)
 }
 
 // newLeg makes a leg with everything but its dialog.
@@ -253,14 +256,7 @@ func (l *Leg) Renegotiate(ctx context.Context) error {
 	if !l.ask(func() { l.renegotiate(r) }) {
 		return ErrOver
 	}
-	select {
-	case err := <-r.result:
-		return err
-	case <-l.gone:
-		return ErrOver
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return l.settled(ctx, r)
 }
 
 // post hands f to the loop; it reports false when the loop has ended.

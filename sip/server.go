@@ -23,8 +23,11 @@ import (
 // allow names the methods that are served.
 const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY"
 
-// supported names the extensions that are understood.
-const supported = "path, outbound, timer"
+// extensions are understood within calls; supported names all.
+const (
+	extensions = "timer, from-change"
+	supported  = "path, outbound, " + extensions
+)
 
 // closeGrace is how long requests have to get from the socket to their handler.
 const closeGrace = 50 * time.Millisecond

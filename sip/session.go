@@ -15,6 +15,8 @@ type renegotiator struct {
 	result chan error // cap 1
 	req    *sipmsg.Request
 	told   bool
+	who    *Identity // what the peer is to be told; nil: the session is to change
+	offer  bool      // our offer is open
 }
 
 func (r *renegotiator) done(err error) {
@@ -33,17 +35,42 @@ func (l *Leg) renegotiate(r *renegotiator) {
 	case l.state != confirmed && l.state != answered:
 		r.done(ErrState)
 	case l.changing != nil || l.accepted != nil:
-		if len(l.queued) >= 16 {
-			r.done(ErrState)
-			return
-		}
-		l.queued = append(l.queued, r)
+		l.enqueue(r)
 	case r.ctx.Err() != nil:
 		r.done(r.ctx.Err())
 		l.resume()
+	case l.announced(r):
+		r.done(nil)
+		l.resume()
+	case r.who != nil && l.session.update:
+		l.changing = r
+		l.become(r)
+		l.update(r)
 	default:
 		l.changing = r
+		l.become(r)
 		l.reinvite(r)
+	}
+}
+
+// enqueue lets a wish wait for its turn.
+func (l *Leg) enqueue(r *renegotiator) {
+	if len(l.queued) >= 16 {
+		r.done(ErrState)
+		return
+	}
+	l.queued = append(l.queued, r)
+}
+
+// settled waits for the end of a wish.
+func (l *Leg) settled(ctx context.Context, r *renegotiator) error {
+	select {
+	case err := <-r.result:
+		return err
+	case <-l.gone:
+		return ErrOver
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -63,12 +90,12 @@ func (l *Leg) reinvite(r *renegotiator) {
 		return
 	}
 	req := l.next(sipmsg.INVITE)
-	for _, f := range l.fields() {
+	for _, f := range append(l.fields(), l.identity()...) {
 		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
 	}
 	l.session.renew(req)
 	describe(req, offer)
-	r.req = req
+	r.req, r.offer = req, true
 	tx, err := l.s.send(l.s.ctx, req)
 	if err != nil {
 		l.changed(r, err)
@@ -82,6 +109,10 @@ func (l *Leg) reinvite(r *renegotiator) {
 func (l *Leg) changed(r *renegotiator, err error) {
 	if l.changing == r {
 		l.changing = nil
+	}
+	var refused *Refusal
+	if r.who != nil && errors.As(err, &refused) {
+		err = nil // a peer that does not want to know who is there
 	}
 	r.done(err)
 	l.resume()
@@ -110,13 +141,7 @@ func (l *Leg) reinviteAnswered(r *renegotiator, res *sipmsg.Response) {
 		l.changed(r, nil)
 	case l.state == over:
 	case res != nil && res.StatusCode == 491:
-		l.after(l.backoff(), func() {
-			if l.state != confirmed || l.changing != r {
-				return
-			}
-			l.changing = nil
-			l.renegotiate(r)
-		})
+		l.again(r)
 	case res == nil || res.StatusCode == 408 || res.StatusCode == 481:
 		// RFC 3261 §12.2.1.2: the peer is gone, or knows nothing of the dialog.
 		c := Cause{Code: 408, Reason: "Request Timeout"}
@@ -130,13 +155,27 @@ func (l *Leg) reinviteAnswered(r *renegotiator, res *sipmsg.Response) {
 	}
 }
 
+// again repeats a wish that met one of the peer's, once both had time to end.
+func (l *Leg) again(r *renegotiator) {
+	l.after(l.backoff(), func() {
+		if l.state != confirmed || l.changing != r {
+			return
+		}
+		l.changing, r.offer = nil, false
+		if l.announced(r) {
+			l.shown = Identity{} // it was not heard
+		}
+		l.renegotiate(r)
+	})
+}
+
 // reinvited serves a re-INVITE of the peer.
 func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int, string, ...field), served func()) {
 	switch {
 	case l.state == ringing || l.state == calling:
 		respond(500, "Request Pending", retryAfter()) // RFC 3261 §14.2: the first INVITE has no final answer yet
 		return
-	case l.changing != nil:
+	case l.changing != nil && l.changing.offer:
 		respond(491, "Request Pending") // RFC 3261 §14.2: glare
 		return
 	case l.accepted != nil && l.deferred == nil:
@@ -170,7 +209,8 @@ func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(i
 		return
 	}
 	l.refresh(req)
-	res := l.s.answer(req, 200, "OK", nil, l.fields()...)
+	l.supports(req)
+	res := l.s.answer(req, 200, "OK", nil, append(l.fields(), l.identity()...)...)
 	l.session.accept(req, res)
 	describe(res, sdp)
 	l.accept(&accepted{tx: tx, res: res, seq: req.CSeq().SeqNo, late: late, served: served})
@@ -188,7 +228,7 @@ func (l *Leg) updated(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int
 	case len(req.Body()) > 0 && !offer:
 		respond(415, "Unsupported Media Type", field{"Accept", "application/sdp"})
 		return
-	case offer && l.changing != nil:
+	case offer && l.changing != nil && l.changing.offer:
 		respond(491, "Request Pending") // RFC 3311 §5.2: our offer is open
 		return
 	case offer && (l.state != confirmed || l.accepted != nil):
@@ -204,7 +244,8 @@ func (l *Leg) updated(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int
 		}
 	}
 	l.refresh(req)
-	res := l.s.answer(req, 200, "OK", nil, l.fields()...)
+	l.supports(req)
+	res := l.s.answer(req, 200, "OK", nil, append(l.fields(), l.identity()...)...)
 	if l.state == confirmed {
 		l.session.accept(req, res)
 		l.session.start(l)
@@ -325,7 +366,6 @@ func (t *sessionTimer) renew(req *sipmsg.Request) {
 
 // accept reads the wish of a request and puts the agreement into our 2xx (RFC 4028 §9).
 func (t *sessionTimer) accept(req *sipmsg.Request, res *sipmsg.Response) {
-	t.update = allows(req, "UPDATE") || t.update
 	text, rest, _ := strings.Cut(header(req, "Session-Expires"), ";")
 	t.interval, t.ours = sessionInterval, true
 	if text != "" {
@@ -346,7 +386,7 @@ func (t *sessionTimer) accept(req *sipmsg.Request, res *sipmsg.Response) {
 
 // agreed reads the agreement in a 2xx of the peer (RFC 4028 §7.2).
 func (t *sessionTimer) agreed(l *Leg, res *sipmsg.Response) {
-	t.update = allows(res, "UPDATE") || t.update
+	l.supports(res)
 	text, rest, _ := strings.Cut(header(res, "Session-Expires"), ";")
 	t.ours = true // a peer without timers is asked by us all the same
 	if t.interval == 0 {
@@ -407,34 +447,67 @@ func (l *Leg) refreshSession() {
 		l.renegotiate(&renegotiator{ctx: l.s.ctx, result: make(chan error, 1)})
 		return
 	}
+	l.update(nil)
+}
+
+// update sends an UPDATE without an offer: it refreshes the session and, for a
+// wish, tells who is there.
+func (l *Leg) update(r *renegotiator) {
 	req := l.next(sipmsg.UPDATE)
-	for _, f := range l.fields() {
+	for _, f := range append(l.fields(), l.identity()...) {
 		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
 	}
 	l.session.renew(req)
 	req.SetBody(nil)
 	tx, err := l.s.send(l.s.ctx, req)
 	if err != nil {
-		l.log.Debug("session refresh not sent", "error", err)
-		c := Cause{Code: 408, Reason: "Connection Lost"}
-		l.end(c)
+		l.log.Debug("update not sent", "error", err)
+		l.end(Cause{Code: 408, Reason: "Connection Lost"})
 		return
 	}
-	l.watch(tx, func(res *sipmsg.Response) {
-		switch {
-		case l.state != confirmed || res != nil && res.StatusCode < 200:
-		case res == nil || res.StatusCode == 408 || res.StatusCode == 481:
-			c := Cause{Code: 408, Reason: "Session Expired"}
-			l.bye(c)
-			l.end(c)
-		case res.StatusCode < 300:
-			l.refresh(res)
-			l.session.agreed(l, res)
-		default: // it is there, and does not like to be asked this way
-			l.session.update = res.StatusCode != 405 && res.StatusCode != 501 && l.session.update
-			l.session.start(l)
+	l.watch(tx, func(res *sipmsg.Response) { l.updateAnswered(r, res) })
+}
+
+func (l *Leg) updateAnswered(r *renegotiator, res *sipmsg.Response) {
+	var err error
+	switch {
+	case l.state != confirmed || res != nil && res.StatusCode < 200:
+		return
+	case res == nil || res.StatusCode == 408 || res.StatusCode == 481:
+		c := Cause{Code: 408, Reason: "Session Expired"}
+		l.bye(c)
+		l.end(c)
+		return
+	case res.StatusCode < 300:
+		l.refresh(res)
+		l.session.agreed(l, res)
+	case res.StatusCode == 491 && r != nil:
+		l.again(r)
+		return
+	case res.StatusCode == 405 || res.StatusCode == 501: // it said it knew UPDATE
+		l.session.update = false
+		l.session.start(l)
+		if r != nil {
+			l.reinvite(r)
+			return
 		}
-	})
+	default: // it is there, and does not like to be asked this way
+		l.session.start(l)
+		err = &Refusal{res.StatusCode, clip(res.Reason, 80)}
+	}
+	if r != nil {
+		l.changed(r, err)
+	}
+}
+
+// hasOption reports whether a list of option tags has one.
+func hasOption(m sipmsg.Message, name, option string) bool {
+	for _, item := range headerList(m, name) {
+		if strings.EqualFold(item, option) {
+			return true
+		}
+	}
+	return false
 }
 
 // allows reports whether a message lists a method in Allow.

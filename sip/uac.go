@@ -40,7 +40,7 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	if !ok {
 		l.line = store.Line{ID: o.To.LineID, AccountID: o.To.AccountID, DeviceID: o.To.DeviceID, UserID: o.To.UserID}
 	}
-	l.caller, l.self = o.From, o.From.User
+	l.caller, l.self, l.shown = o.From, o.From.User, o.From
 	l.callID = token() + token()
 	l.sound = o.Sound
 	l.userAgent = o.To.UserAgent
@@ -215,6 +215,7 @@ func (l *Leg) taken(res *sipmsg.Response) {
 	l.state = confirmed
 	l.session.agreed(l, res)
 	close(l.answer)
+	l.resume()
 }
 
 // ack acknowledges a 2xx (RFC 3261 §13.2.2.4) and keeps the ACK: each

@@ -62,6 +62,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	l.self = line.Username
 	l.callID = req.CallID().Value()
 	l.invite, l.inviteTx = req, tx
+	l.supports(req)
 	l.dialed = userOf(&req.Recipient)
 	from := req.From()
 	display, ok := unquote(`"` + from.DisplayName + `"`)
@@ -144,7 +145,7 @@ func (l *Leg) unreachable() {
 
 // fields are what answers of ours that make or change the dialog carry.
 func (l *Leg) fields() []field {
-	return []field{{"Contact", l.s.contact(l.hop, l.self)}, {"Allow", allow}, {"Supported", "timer"}}
+	return []field{{"Contact", l.s.contact(l.hop, l.self)}, {"Allow", allow}, {"Supported", extensions}}
 }
 
 func (l *Leg) ring(early bool) error {
@@ -168,7 +169,7 @@ func (l *Leg) ring(early bool) error {
 	if early && l.early != nil {
 		code, reason = 183, "Session Progress"
 	}
-	res := l.s.answer(l.invite, code, reason, nil, l.fields()...)
+	res := l.s.answer(l.invite, code, reason, nil, append(l.fields(), l.identity()...)...)
 	if code == 183 {
 		describe(res, l.early)
 	}
@@ -221,7 +222,7 @@ func (l *Leg) take(acked chan<- error) error {
 		l.end(Cause{Code: 488, Reason: "Not Acceptable Here"})
 		return &Refusal{488, "Not Acceptable Here"}
 	}
-	res := l.s.answer(l.invite, 200, "OK", nil, l.fields()...)
+	res := l.s.answer(l.invite, 200, "OK", nil, append(l.fields(), l.identity()...)...)
 	l.session.accept(l.invite, res)
 	describe(res, sdp)
 	l.state = answered
@@ -392,7 +393,7 @@ func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served fu
 	case sipmsg.INFO:
 		l.informed(req, respond)
 	case sipmsg.OPTIONS:
-		respond(200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"}, field{"Supported", "timer"})
+		respond(200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"}, field{"Supported", extensions})
 	case sipmsg.NOTIFY, sipmsg.PRACK:
 		respond(481, "Call/Transaction Does Not Exist") // no subscription, no reliable answer of ours (RFC 3262 §3)
 	case sipmsg.REFER, sipmsg.MESSAGE, sipmsg.SUBSCRIBE, sipmsg.PUBLISH:

@@ -94,6 +94,7 @@ var verbs = []verb{
 	// What must be seen and heard.
 	{pattern(`(\w+) hears (a voice|\w+)(?: within (\S+))?`), (*scenario).mustHear},
 	{pattern(`(\w+) sees (\w+) (\S+)`), (*scenario).sees},
+	{pattern(`(\w+) is shown (\w+) (\S+)`), (*scenario).isShown},
 	{pattern(`(\w+) is told (ringing|answered)`), (*scenario).isTold},
 	{pattern(`(\w+) is refused with (\d+)`), (*scenario).isRefused},
 	{pattern(`(\w+) is cancelled( elsewhere)?`), (*scenario).isCancelled},
@@ -406,6 +407,20 @@ func (s *scenario) sees(ctx context.Context, w []string) error {
 		return fmt.Errorf("sees %q %s", got.Display, got.User)
 	}
 	return nil
+}
+
+// isShown looks at the display of a call that is ringing or up.
+func (s *scenario) isShown(_ context.Context, w []string) error {
+	c, err := s.current(w[0])
+	if err != nil {
+		return err
+	}
+	return until(2*time.Second, func() error {
+		if got := c.Remote(); got.Display != w[1] || got.User != w[2] {
+			return fmt.Errorf("is shown %q %s", got.Display, got.User)
+		}
+		return nil
+	})
 }
 
 func (s *scenario) isTold(_ context.Context, w []string) error {

@@ -17,7 +17,6 @@ type Line struct {
 	p        *Phone
 	sound    sip.Negotiator
 	caller   bool // we placed the call
-	remote   sip.Identity
 	callID   string
 	localTag string
 	aor      string // our address of record in this call
@@ -48,6 +47,7 @@ type Line struct {
 	late      bool          // the ACK carries the answer
 	early     []byte        // description sent in 183
 	number    string
+	remote    sip.Identity // what the display shows
 }
 
 func (p *Phone) newLine() *Line {
@@ -159,6 +159,7 @@ func (l *Line) progressed(res *sipmsg.Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hear()
+	l.show(res)
 	if res.StatusCode > 100 && !l.rang {
 		l.rang = true
 		close(l.ringing)
@@ -174,6 +175,7 @@ func (l *Line) learn(res *sipmsg.Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.remoteTag, _ = res.To().Params.Get("tag")
+	l.show(res)
 	if c := res.Contact(); c != nil {
 		l.target = c.Address.String()
 	}
@@ -266,8 +268,27 @@ func (p *Phone) invited(req *sipmsg.Request) {
 // Sound returns the sound side of the call.
 func (l *Line) Sound() sip.Negotiator { return l.sound }
 
-// Remote is what the display shows of an incoming call.
-func (l *Line) Remote() sip.Identity { return l.remote }
+// Remote is what the display shows: the caller, or whom the last message of the
+// call said that we talk to (RFC 3325, RFC 4916).
+func (l *Line) Remote() sip.Identity {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.remote
+}
+
+// show reads from a message who is at the other end. Called with mu held.
+func (l *Line) show(m sipmsg.Message) {
+	var who sipmsg.FromHeader
+	asserted := headerValue(m, "P-Asserted-Identity")
+	if asserted == "" {
+		return
+	}
+	params := sipmsg.NewParams()
+	display, err := sipmsg.ParseAddressValue(asserted, &who.Address, &params)
+	if err == nil {
+		l.remote = sip.Identity{Display: display, User: who.Address.User}
+	}
+}
 
 // Header returns a header of the incoming INVITE.
 func (l *Line) Header(name string) string {
@@ -598,6 +619,7 @@ func (l *Line) acknowledged(req *sipmsg.Request) {
 func (l *Line) changed(req *sipmsg.Request) {
 	l.mu.Lock()
 	busy, over, held := l.busy, l.over, l.held
+	l.show(req)
 	if c := req.Contact(); c != nil && !busy && !over {
 		l.target = c.Address.String()
 	}
