@@ -33,7 +33,8 @@ func (n *sink) Listen(context.Context, netip.AddrPort) (net.Listener, error) {
 func (n *sink) Dial(context.Context, netip.Addr, netip.AddrPort) (net.Conn, error) {
 	return nil, net.ErrClosed
 }
-func (n *sink) Addrs() ([]netip.Addr, error) { return nil, nil }
+func (n *sink) Addrs() ([]netip.Addr, error)          { return nil, nil }
+func (n *sink) Source(netip.Addr) (netip.Addr, error) { return netip.Addr{}, nil }
 
 type sinkConn struct {
 	net.PacketConn

@@ -38,6 +38,8 @@ type Network interface {
 	Dial(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
 	// Addrs returns the addresses of this host.
 	Addrs() ([]netip.Addr, error)
+	// Source returns the address that packets to remote leave from.
+	Source(remote netip.Addr) (netip.Addr, error)
 }
 
 // Directory is where the server looks up who may register. It must not wait.

@@ -68,7 +68,7 @@ func (l *Leg) next(method sipmsg.RequestMethod) *sipmsg.Request {
 // reroute looks for another way to a phone whose connection broke: it has
 // registered anew over another one.
 func (l *Leg) reroute() {
-	if l.hop.transport != "tcp" || l.s.flows.find(l.hop.remote) != nil {
+	if l.hop.transport == "udp" || l.s.flows.find(l.hop) != nil {
 		return
 	}
 	_, bindings, _ := l.s.registrar.line(l.line.ID)

@@ -13,30 +13,25 @@ import (
 
 // hop is the way between us and a peer: which of our listeners, and where the peer is.
 type hop struct {
-	transport     string // "udp" or "tcp"
+	transport     string // "udp", "tcp"
 	local, remote netip.AddrPort
 }
 
 // hopOf returns the way a request came.
 func hopOf(req *sipmsg.Request, tx *sipmsg.ServerTx) (hop, bool) {
-	remote, err := netip.ParseAddrPort(req.Source())
-	if err != nil {
-		return hop{}, false
-	}
-	h := hop{transport: "udp", remote: listensAt(req, remote)}
 	switch c := tx.Connection().(type) {
 	case *sipmsg.UDPConnection:
-		if f, ok := c.PacketConn.(*packetFront); ok {
-			h.local = f.l.local
-			return h, true
+		f, ok := c.PacketConn.(*packetFront)
+		remote, err := netip.ParseAddrPort(req.Source())
+		if ok && err == nil {
+			return hop{"udp", f.l.local, listensAt(req, remote)}, true
 		}
 	case *sipmsg.TCPConnection:
 		if f, ok := c.Conn.(*flow); ok {
-			h.transport, h.local, h.remote = "tcp", f.local, f.remote
-			return h, true
+			return f.hop(), true
 		}
 	}
-	return h, false
+	return hop{}, false
 }
 
 // listensAt returns where a phone listens that sent a datagram: at the address it
@@ -69,7 +64,7 @@ func (s *Server) host(h hop) (host string, port int) {
 	if host == "" {
 		host = h.local.Addr().String()
 	}
-	return host, int(h.local.Port())
+	return host, int(s.listensFor(h).Port())
 }
 
 // contact is where a peer on this way reaches us.
@@ -80,8 +75,8 @@ func (s *Server) contact(h hop, user string) string {
 	}
 	u := sipmsg.Uri{Scheme: "sip", User: escapeUser(user), Host: host, Port: port}
 	uri := u.String()
-	if h.transport == "tcp" {
-		uri += ";transport=tcp"
+	if h.transport != "udp" {
+		uri += ";transport=" + h.transport
 	}
 	return "<" + uri + ">"
 }
@@ -197,10 +192,8 @@ func (s *Server) authenticated(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) 
 	line, result := s.digest.check(req)
 	switch result {
 	case granted:
-		if h.transport == "tcp" {
-			if f := s.flows.find(h.remote); f != nil {
-				f.known.Store(true)
-			}
+		if f := s.flows.find(h); f != nil {
+			f.known.Store(true)
 		}
 		return line, true
 	case wrong:
@@ -279,13 +272,23 @@ func (s *Server) request(req *sipmsg.Request, h hop, branch string) {
 
 // steer makes a request leave by the listener that the peer knows, to where the peer is.
 func (s *Server) steer(req *sipmsg.Request, h hop) {
-	req.SetTransport(strings.ToUpper(h.transport))
-	req.SetDestination(h.remote.String())
 	if h.transport == "udp" {
-		// For TCP never: sipgo would take any connection of that listener.
+		req.SetTransport("UDP")
+		req.SetDestination(h.remote.String())
 		req.Laddr = sipmsg.Addr{IP: net.IP(h.local.Addr().AsSlice()), Port: int(h.local.Port())}
+		return
+	}
+	// All streams are one transport to sipgo, whatever is said in Via; and it is
+	// never told a local address, for it would take any connection that has it.
+	req.SetTransport("TCP")
+	req.SetDestination(gone)
+	if f := s.flows.find(h); f != nil {
+		req.SetDestination(f.name.String())
 	}
 }
+
+// gone is the name of a flow that is no more: sipgo cannot open one (noDialer).
+const gone = "[100::]:5060"
 
 // newBranch makes the key of a transaction of ours.
 func newBranch() string { return cookie + token() }

@@ -1,4 +1,44 @@
 package sip
 
+import (
+	"context"
+	"net/netip"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
 // Sources returns how many remote addresses sipgo keeps for UDP.
 func (s *Server) Sources() int { return s.tpl.Pool("udp").Size() }
+
+// LocalFor is localFor.
+func (s *Server) LocalFor(transport string, remote netip.Addr) (netip.AddrPort, error) {
+	return s.localFor(transport, remote)
+}
+
+// Ask connects to a peer, sends it an OPTIONS request on that way, and returns
+// the status of its answer and our end of the way.
+func (s *Server) Ask(ctx context.Context, transport string, remote netip.AddrPort, serverName string) (status int, local netip.AddrPort, err error) {
+	h, err := s.connect(ctx, transport, remote, serverName)
+	if err != nil {
+		return 0, h.local, err
+	}
+	req := draftRequest(sipmsg.OPTIONS, "sip:"+remote.String(), nil, s)
+	req.AppendHeader(sipmsg.NewHeader("From", "<sip:pbx>;tag="+token()))
+	req.AppendHeader(sipmsg.NewHeader("To", "<sip:"+remote.String()+">"))
+	callID := sipmsg.CallIDHeader(token())
+	req.AppendHeader(&callID)
+	req.AppendHeader(&sipmsg.CSeqHeader{SeqNo: 1, MethodName: sipmsg.OPTIONS})
+	req.AppendHeader(sipmsg.NewHeader("Contact", s.contact(h, "")))
+	req.SetBody(nil)
+	s.request(req, h, newBranch())
+	tx, err := s.send(ctx, req)
+	if err != nil {
+		return 0, h.local, err
+	}
+	drain(tx, func(res *sipmsg.Response) {
+		if res != nil {
+			status = res.StatusCode
+		}
+	})
+	return status, h.local, nil
+}

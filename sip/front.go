@@ -431,7 +431,7 @@ func (m *rawMessage) sized(transport string) ([]byte, bool) {
 	}
 	switch {
 	case length < 0:
-		return m.body, transport != "tcp" // RFC 3261 §20.14: obligatory on streams
+		return m.body, transport != "tcp" && transport != "tls" // RFC 3261 §20.14: obligatory on streams; RFC 7118 §5: a frame has an end
 	case length > len(m.body):
 		return nil, false
 	}
@@ -471,7 +471,7 @@ func received(v *via, from netip.AddrPort) {
 
 // replyAddr is where an answer goes: RFC 3261 §18.2.2, RFC 3581 §4.
 func replyAddr(top *via, from netip.AddrPort, transport string) netip.AddrPort {
-	if transport == "tcp" {
+	if transport != "udp" {
 		return from
 	}
 	port := uint16(5060)

@@ -17,12 +17,18 @@ const addressWatch = 15 * time.Second
 type sockets struct {
 	mu      sync.RWMutex
 	packets []*packetListener
-	streams []net.Listener
+	streams []*streamListener
 	tried   map[string]bool // transport and address, as asked for: whether it is open
 	shared  uint16          // the port that stands for port 0
 
-	multi   atomic.Bool // several UDP listeners
-	accepts sync.Once   // sipgo accepts from flows
+	multi atomic.Bool // several UDP listeners
+}
+
+// streamListener is one socket that accepts connections.
+type streamListener struct {
+	net.Listener
+	transport string // "tcp"
+	local     netip.AddrPort
 }
 
 // opener opens the socket of one transport and makes it served.
@@ -125,16 +131,11 @@ func (s *Server) listenStream(ctx context.Context, a netip.AddrPort) (netip.Addr
 		return a, nil, err
 	}
 	local, _ := addrPortOf(l.Addr())
+	sl := &streamListener{l, "tcp", local}
 	s.sockets.mu.Lock()
 	defer s.sockets.mu.Unlock()
-	s.sockets.streams = append(s.sockets.streams, l)
-	return local, func() {
-		s.readers.Go(func() { s.acceptStreams(l) })
-		s.sockets.accepts.Do(func() {
-			s.flows.addr = l.Addr()
-			s.readers.Go(func() { s.tpl.ServeTCP(s.flows) }) // ends with an error when flows is closed
-		})
-	}, nil
+	s.sockets.streams = append(s.sockets.streams, sl)
+	return local, func() { s.readers.Go(func() { s.acceptStreams(sl) }) }, nil
 }
 
 // Listeners returns the bound sockets, UDP first.
@@ -146,9 +147,7 @@ func (s *Server) Listeners() []Listener {
 		all = append(all, Listener{"udp", l.local})
 	}
 	for _, l := range s.sockets.streams {
-		if ap, ok := addrPortOf(l.Addr()); ok {
-			all = append(all, Listener{"tcp", ap})
-		}
+		all = append(all, Listener{l.transport, l.local})
 	}
 	return all
 }

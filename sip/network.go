@@ -48,6 +48,16 @@ func (hostNetwork) Addrs() ([]netip.Addr, error) {
 	return addrs, nil
 }
 
+// Source asks the routing table: a socket that is connected, though nothing is sent, has chosen its address.
+func (hostNetwork) Source(remote netip.Addr) (netip.Addr, error) {
+	c, err := net.Dial("udp", netip.AddrPortFrom(remote, 9).String())
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
+}
+
 // HostNetwork returns the machine's own sockets.
 func HostNetwork() Network { return hostNetwork{} }
 

@@ -458,10 +458,10 @@ func (r *registrar) forget(why string, which func(reg *registered, b *store.Bind
 }
 
 // flowGone drops what was registered over a connection that is closed (RFC 5626 §4.2).
-func (r *registrar) flowGone(remote netip.AddrPort) {
-	source := remote.String()
+func (r *registrar) flowGone(h hop) {
+	local, source := h.local.String(), h.remote.String()
 	r.forget("connection closed", func(_ *registered, b *store.Binding) bool {
-		return b.Transport == "tcp" && b.Source == source
+		return b.Transport == h.transport && b.Source == source && b.Local == local
 	})
 }
 

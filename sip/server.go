@@ -201,6 +201,7 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 		start()
 	}
 	s.tasks.Go(s.watchAddresses)
+	s.readers.Go(func() { s.tpl.ServeTCP(s.flows) }) // ends with an error when flows is closed
 	return nil
 }
 

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -29,18 +30,23 @@ type flows struct {
 	queue  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
-	addr   net.Addr
 	serial atomic.Uint64
 
 	mu       sync.Mutex
-	byRemote map[netip.AddrPort]*flow
-	bySource map[netip.Addr]int
+	open     map[ends]*flow
+	bySource map[netip.Addr]int    // connections that peers opened
+	dialled  map[destination]*flow // those that we opened
+	dialing  map[destination]*dialing
 }
+
+// ends tell one connection from all others. The peer's address alone does not: a
+// NAT may give the same port to two phones that reach two listeners of ours.
+type ends struct{ local, remote netip.AddrPort }
 
 func newFlows(s *Server) *flows {
 	return &flows{
 		s: s, queue: make(chan net.Conn), closed: make(chan struct{}),
-		byRemote: make(map[netip.AddrPort]*flow), bySource: make(map[netip.Addr]int),
+		open: make(map[ends]*flow), bySource: make(map[netip.Addr]int), dialled: make(map[destination]*flow), dialing: make(map[destination]*dialing),
 	}
 }
 
@@ -58,26 +64,30 @@ func (fs *flows) Close() error {
 	return nil
 }
 
-func (fs *flows) Addr() net.Addr { return fs.addr }
+// Addr is what sipgo notes of the listener.
+func (fs *flows) Addr() net.Addr { return net.TCPAddrFromAddrPort(flowName(0)) }
 
-// find returns the flow from remote, or nil.
-func (fs *flows) find(remote netip.AddrPort) *flow {
+// find returns the flow of a way, or nil.
+func (fs *flows) find(h hop) *flow {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return fs.byRemote[remote]
+	if f := fs.open[ends{h.local, h.remote}]; f != nil && f.transport == h.transport {
+		return f
+	}
+	return nil
 }
 
 func (fs *flows) count() int {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return len(fs.byRemote)
+	return len(fs.open)
 }
 
 // closeAll ends every connection.
 func (fs *flows) closeAll() {
 	fs.mu.Lock()
-	all := make([]*flow, 0, len(fs.byRemote))
-	for _, f := range fs.byRemote {
+	all := make([]*flow, 0, len(fs.open))
+	for _, f := range fs.open {
 		all = append(all, f)
 	}
 	fs.mu.Unlock()
@@ -87,36 +97,44 @@ func (fs *flows) closeAll() {
 }
 
 // acceptStreams hands the connections of one socket to sipgo.
-func (s *Server) acceptStreams(l net.Listener) {
+func (s *Server) acceptStreams(l *streamListener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
 				return
 			}
-			s.log.Warn("accept failed", "local", l.Addr(), "error", err) // too many open files, mostly
+			s.log.Warn("accept failed", "local", l.local, "error", err) // too many open files, mostly
 			if !s.pause(50 * time.Millisecond) {
 				return
 			}
 			continue
 		}
-		f := s.flows.admit(conn)
+		f := s.flows.admit(conn, l.transport)
 		if f == nil {
 			s.stats.throttled.Add(1)
 			conn.Close()
 			continue
 		}
-		select {
-		case s.flows.queue <- f:
-		case <-s.flows.closed:
-			f.Close()
+		if !s.flows.serve(f) {
 			return
 		}
 	}
 }
 
-// admit makes a flow of a connection, or returns nil when there are too many.
-func (fs *flows) admit(conn net.Conn) *flow {
+// serve gives a flow to sipgo, which reads it from now on; false when the server closes.
+func (fs *flows) serve(f *flow) bool {
+	select {
+	case fs.queue <- f:
+		return true
+	case <-fs.closed:
+		f.Close()
+		return false
+	}
+}
+
+// admit makes a flow of a connection that a peer opened, or returns nil when there are too many.
+func (fs *flows) admit(conn net.Conn, transport string) *flow {
 	remote, ok1 := addrPortOf(conn.RemoteAddr())
 	local, ok2 := addrPortOf(conn.LocalAddr())
 	if !ok1 || !ok2 {
@@ -124,13 +142,29 @@ func (fs *flows) admit(conn net.Conn) *flow {
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if len(fs.byRemote) >= maxConnections || fs.bySource[remote.Addr()] >= maxConnPerSource || fs.byRemote[remote] != nil {
+	if len(fs.open) >= maxConnections || fs.bySource[remote.Addr()] >= maxConnPerSource || fs.open[ends{local, remote}] != nil {
 		return nil
 	}
-	f := &flow{Conn: conn, fs: fs, local: local, remote: remote, name: "flow-" + strconv.FormatUint(fs.serial.Add(1), 10)}
-	fs.byRemote[remote] = f
+	f := fs.add(conn, transport, local, remote)
 	fs.bySource[remote.Addr()]++
 	return f
+}
+
+// add makes a flow of a connection; mu is held.
+func (fs *flows) add(conn net.Conn, transport string, local, remote netip.AddrPort) *flow {
+	f := &flow{Conn: conn, fs: fs, transport: transport, local: local, remote: remote, name: flowName(fs.serial.Add(1))}
+	fs.open[ends{local, remote}] = f
+	return f
+}
+
+// flowName makes an address that nobody else has (RFC 6666: packets to 100::/64
+// go nowhere). sipgo files connections under both of their addresses and looks
+// for them by either, where one peer could be taken for another; so it is told
+// this name for both, and messages for it in place of where the peer is.
+func flowName(serial uint64) netip.AddrPort {
+	a := [16]byte{0: 1}
+	binary.BigEndian.PutUint64(a[8:], serial)
+	return netip.AddrPortFrom(netip.AddrFrom16(a), 5060)
 }
 
 func addrPortOf(a net.Addr) (netip.AddrPort, bool) {
@@ -147,9 +181,13 @@ func addrPortOf(a net.Addr) (netip.AddrPort, bool) {
 type flow struct {
 	net.Conn
 	fs            *flows
+	transport     string // "tcp"
 	local, remote netip.AddrPort
-	name          string
-	known         atomic.Bool // it carried an authenticated request
+	name          netip.AddrPort // what sipgo knows it by
+	peer          *destination   // of one that we opened
+	reading       chan struct{}  // of one that we opened: closed at the first read
+	begun         bool
+	known         atomic.Bool // it carried an authenticated request, or we opened it
 	closing       sync.Once
 	writing       sync.Mutex
 
@@ -159,17 +197,18 @@ type flow struct {
 	buf   [8192]byte
 }
 
-// flowAddr names a flow. sipgo also files connections under their local
-// address, where one peer could be taken for another; a name is nobody's address.
-type flowAddr string
+// LocalAddr and RemoteAddr are what sipgo is told.
+func (f *flow) LocalAddr() net.Addr  { return net.TCPAddrFromAddrPort(f.name) }
+func (f *flow) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(f.name) }
 
-func (flowAddr) Network() string  { return "tcp" }
-func (a flowAddr) String() string { return string(a) }
-
-func (f *flow) LocalAddr() net.Addr  { return flowAddr(f.name) }
-func (f *flow) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(f.remote) }
+// hop is the way that the flow is.
+func (f *flow) hop() hop { return hop{f.transport, f.local, f.remote} }
 
 func (f *flow) Read(p []byte) (int, error) {
+	if !f.begun && f.reading != nil {
+		close(f.reading)
+	}
+	f.begun = true
 	for {
 		if len(f.out) > 0 {
 			n := copy(p, f.out)
@@ -275,9 +314,9 @@ func (f *flow) judge(data []byte) []byte {
 		s.stats.throttled.Add(1)
 		return nil
 	}
-	v := s.front.read(data, f.remote, "tcp")
+	v := s.front.read(data, f.remote, f.transport)
 	if v.data == nil {
-		s.refused(v.why, data, f.remote, "tcp")
+		s.refused(v.why, data, f.remote, f.transport)
 	}
 	if v.reply != nil {
 		if _, err := f.Write(v.reply); err != nil {
@@ -327,12 +366,16 @@ func (f *flow) Close() error {
 		err = f.Conn.Close()
 		fs := f.fs
 		fs.mu.Lock()
-		delete(fs.byRemote, f.remote)
-		if fs.bySource[f.remote.Addr()]--; fs.bySource[f.remote.Addr()] <= 0 {
+		delete(fs.open, ends{f.local, f.remote})
+		if f.peer != nil {
+			delete(fs.dialled, *f.peer)
+		} else if fs.bySource[f.remote.Addr()]--; fs.bySource[f.remote.Addr()] <= 0 {
 			delete(fs.bySource, f.remote.Addr())
 		}
 		fs.mu.Unlock()
-		fs.s.registrar.flowGone(f.remote)
+		if f.peer == nil {
+			fs.s.registrar.flowGone(f.hop())
+		}
 	})
 	return err
 }

@@ -91,8 +91,8 @@ func (s *Server) route(b store.Binding) (hop, bool) {
 	if !ok {
 		return h, false
 	}
-	if h.transport == "tcp" {
-		return h, s.flows.find(h.remote) != nil
+	if h.transport != "udp" {
+		return h, s.flows.find(h) != nil
 	}
 	return h, s.listening(b.Local)
 }

@@ -119,6 +119,27 @@ func (h *Host) Addrs() ([]netip.Addr, error) {
 	return slices.Clone(h.addrs), nil
 }
 
+// Source returns the address of the host that has most in common with remote.
+func (h *Host) Source(remote netip.Addr) (netip.Addr, error) {
+	var best netip.Addr
+	most := -1
+	addrs, _ := h.Addrs()
+	for _, a := range addrs {
+		if a.BitLen() != remote.BitLen() {
+			continue
+		}
+		for n := a.BitLen(); n > most; n-- {
+			if p, _ := a.Prefix(n); p.Contains(remote) {
+				best, most = a, n
+			}
+		}
+	}
+	if !best.IsValid() {
+		return best, &net.OpError{Op: "dial", Net: "mem", Err: syscall.ENETUNREACH}
+	}
+	return best, nil
+}
+
 func (h *Host) bind(addr netip.AddrPort) (netip.AddrPort, error) {
 	if !slices.Contains(h.addrs, addr.Addr()) {
 		return addr, &net.OpError{Op: "listen", Net: "mem", Err: syscall.EADDRNOTAVAIL}
