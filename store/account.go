@@ -19,6 +19,11 @@ type Account struct {
 	BillingAddress  string
 	ExtensionLength int // digits, 3 to 6
 
+	// DefaultOutboundNumberID is the number that is shown when the caller has none of their own; empty: none is shown.
+	DefaultOutboundNumberID ID
+	// OutboundCountries are the countries that may be called beside the account's own, ISO codes; "*" means all.
+	OutboundCountries []string
+
 	HoldMusicClipID      ID // empty: the built-in music
 	TranscriptionEnabled bool
 	RecordingEnabled     bool
@@ -48,6 +53,7 @@ func (a *Account) Validate() error {
 	if len(a.Country) != 2 || strings.Trim(a.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 		e.Add("country", "Country must be a two-letter ISO code such as US.")
 	}
+	checkCountries(&e, "outbound_countries", a.OutboundCountries)
 	if a.ExtensionLength < 3 || a.ExtensionLength > 6 {
 		e.Add("extension_length", "Extension length must be 3 to 6 digits.")
 	}
@@ -60,6 +66,16 @@ func (a *Account) Validate() error {
 		e.Add("billing_address", "Billing address must have at most 500 characters.")
 	}
 	return e.Err()
+}
+
+// checkCountries reports what is no list of ISO codes.
+func checkCountries(e *FieldErrors, field string, countries []string) {
+	for _, c := range countries {
+		if c != "*" && (len(c) != 2 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") || len(countries) > 300 {
+			e.Add(field, "Countries must be two-letter ISO codes such as US, or * for all.")
+			return
+		}
+	}
 }
 
 func checkFaxLimit(e *FieldErrors, field string, n int) {

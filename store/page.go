@@ -16,6 +16,12 @@ type DeviceFilter struct {
 	Base ID // handsets of this base
 }
 
+// NumberFilter narrows a list of numbers. Empty fields do not.
+type NumberFilter struct {
+	Trunk ID // delivered by this trunk
+	User  ID // leads to this user or their mailbox
+}
+
 // CallFilter narrows a list of call records. Empty fields do not.
 type CallFilter struct {
 	User      ID        // calls in which this user took part

@@ -5,11 +5,16 @@ type Snapshot struct {
 	Account Account
 	Users   []User   // ordered by extension, then id
 	Devices []Device // ordered by id
+	Trunks  []Trunk  // ordered by id
+	Numbers []Number // ordered by number
 
 	users     map[ID]*User
 	extension map[string]*User
 	devices   map[ID]*Device
 	lines     map[ID][]*Line
+	trunks    map[ID]*Trunk
+	numbers   map[ID]*Number
+	e164      map[string]*Number
 }
 
 // NewSnapshot indexes the given rows; the caller must not change them afterwards.
@@ -38,6 +43,32 @@ func NewSnapshot(account Account, users []User, devices []Device) *Snapshot {
 	}
 	return s
 }
+
+// WithTrunks returns the snapshot with trunks and numbers; the caller must not change them afterwards.
+func (s *Snapshot) WithTrunks(trunks []Trunk, numbers []Number) *Snapshot {
+	with := *s
+	with.Trunks, with.Numbers = trunks, numbers
+	with.trunks = make(map[ID]*Trunk, len(trunks))
+	for i := range trunks {
+		with.trunks[trunks[i].ID] = &trunks[i]
+	}
+	with.numbers = make(map[ID]*Number, len(numbers))
+	with.e164 = make(map[string]*Number, len(numbers))
+	for i := range numbers {
+		with.numbers[numbers[i].ID] = &numbers[i]
+		with.e164[numbers[i].Number] = &numbers[i]
+	}
+	return &with
+}
+
+// Trunk returns the trunk with this id, or nil.
+func (s *Snapshot) Trunk(id ID) *Trunk { return s.trunks[id] }
+
+// Number returns the number with this id, or nil.
+func (s *Snapshot) Number(id ID) *Number { return s.numbers[id] }
+
+// NumberByE164 returns the number with these digits, "+" first, or nil.
+func (s *Snapshot) NumberByE164(e164 string) *Number { return s.e164[e164] }
 
 // User returns the user with this id, or nil.
 func (s *Snapshot) User(id ID) *User { return s.users[id] }

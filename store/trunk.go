@@ -57,6 +57,8 @@ type Trunk struct {
 	Codecs []string
 	// MaxCalls is how many calls may be up at once, both directions together; 0: no limit. MaxIn and MaxOut limit one direction.
 	MaxCalls, MaxIn, MaxOut int
+	// EmergencyReserve is how many of MaxCalls other calls leave free for emergency calls.
+	EmergencyReserve int
 	// Messages says that MESSAGE requests are exchanged with this carrier.
 	Messages bool
 
@@ -188,6 +190,12 @@ func (t *Trunk) Validate() error {
 		if f.n < 0 || f.n > 10_000 {
 			e.Add(f.name, "Must be 0 (no limit) to 10000 calls.")
 		}
+	}
+	switch {
+	case t.EmergencyReserve < 0 || t.EmergencyReserve > 100:
+		e.Add("emergency_reserve", "Must be 0 to 100 calls.")
+	case t.MaxCalls > 0 && t.EmergencyReserve >= t.MaxCalls:
+		e.Add("emergency_reserve", "Must be less than the limit of calls, or nobody could call.")
 	}
 	return e.Err()
 }

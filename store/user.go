@@ -33,6 +33,11 @@ type User struct {
 	// PasswordHash is the argon2id string of the portal password; empty: cannot sign in.
 	PasswordHash string
 
+	// OutboundNumberID is the number that the user's calls to the outside show; empty: the account's default.
+	OutboundNumberID ID
+	// OutboundCountries are the countries that the user may call beside the account's own; nil: as the account says.
+	OutboundCountries []string
+
 	DoNotDisturb bool
 	// RingTimeout is how long the user's devices ring before the call goes on.
 	RingTimeout time.Duration
@@ -85,6 +90,7 @@ func (u *User) Validate(extensionLength int) error {
 			e.Add("extension", u.Extension+" is an emergency number and cannot be an extension.")
 		}
 	}
+	checkCountries(&e, "outbound_countries", u.OutboundCountries)
 	if u.RingTimeout < 5*time.Second || u.RingTimeout > 5*time.Minute {
 		e.Add("ring_timeout_s", "Ring time must be 5 to 300 seconds.")
 	}

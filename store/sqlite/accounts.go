@@ -14,16 +14,18 @@ import (
 // accountColumns in the order of accountRow and loadAccounts.
 const accountColumns = `id, version, name, email, timezone, country, billing_address, extension_length, hold_music_clip_id,
 	transcription_enabled, recording_enabled, parking_timeout_ms, inbound_fax_limit, outbound_fax_limit,
-	provisioning_token_sealed, phone_admin_password_sealed, created_at, updated_at`
+	provisioning_token_sealed, phone_admin_password_sealed, created_at, updated_at,
+	default_outbound_number_id, outbound_countries`
 
-const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, email = excluded.email,
 	timezone = excluded.timezone, country = excluded.country, billing_address = excluded.billing_address,
 	extension_length = excluded.extension_length, hold_music_clip_id = excluded.hold_music_clip_id,
 	transcription_enabled = excluded.transcription_enabled, recording_enabled = excluded.recording_enabled,
 	parking_timeout_ms = excluded.parking_timeout_ms, inbound_fax_limit = excluded.inbound_fax_limit,
 	outbound_fax_limit = excluded.outbound_fax_limit, provisioning_token_sealed = excluded.provisioning_token_sealed,
-	phone_admin_password_sealed = excluded.phone_admin_password_sealed, updated_at = excluded.updated_at`
+	phone_admin_password_sealed = excluded.phone_admin_password_sealed, updated_at = excluded.updated_at,
+	default_outbound_number_id = excluded.default_outbound_number_id, outbound_countries = excluded.outbound_countries`
 
 func accountRow(v *vault, a *store.Account) []any {
 	return []any{
@@ -32,6 +34,7 @@ func accountRow(v *vault, a *store.Account) []any {
 		v.seal(a.ProvisioningToken, "accounts", a.ID, "provisioning_token"),
 		v.seal(a.PhoneAdminPassword, "accounts", a.ID, "phone_admin_password"),
 		micros(a.CreatedAt), micros(a.UpdatedAt),
+		a.DefaultOutboundNumberID, list(a.OutboundCountries),
 	}
 }
 
@@ -41,10 +44,14 @@ func loadAccounts(ctx context.Context, q querier, v *vault) ([]store.Account, er
 		var a store.Account
 		var parking, created, updated int64
 		var token, password []byte
+		var countries string
 		err := scan(&a.ID, &a.Version, &a.Name, &a.Email, &a.Timezone, &a.Country, &a.BillingAddress, &a.ExtensionLength,
 			&a.HoldMusicClipID, &a.TranscriptionEnabled, &a.RecordingEnabled, &parking, &a.InboundFaxLimit, &a.OutboundFaxLimit,
-			&token, &password, &created, &updated)
+			&token, &password, &created, &updated, &a.DefaultOutboundNumberID, &countries)
 		if err != nil {
+			return err
+		}
+		if err := unlist(countries, &a.OutboundCountries); err != nil {
 			return err
 		}
 		a.ParkingTimeout = time.Duration(parking) * time.Millisecond
@@ -72,6 +79,8 @@ func accountFields(a *store.Account) []field {
 		{name: "country", value: a.Country},
 		{name: "billing_address", value: a.BillingAddress},
 		{name: "extension_length", value: a.ExtensionLength},
+		{name: "default_outbound_number_id", value: a.DefaultOutboundNumberID},
+		{name: "outbound_countries", value: a.OutboundCountries},
 		{name: "hold_music_clip_id", value: a.HoldMusicClipID},
 		{name: "transcription_enabled", value: a.TranscriptionEnabled},
 		{name: "recording_enabled", value: a.RecordingEnabled},
@@ -91,7 +100,8 @@ func (tx *Tx) CreateAccount(a *store.Account) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
-	a.ID = store.NewID(store.PrefixAccount)
+	a.ID, a.OutboundCountries = store.NewID(store.PrefixAccount), sorted(a.OutboundCountries)
+	a.DefaultOutboundNumberID = "" // it has no numbers yet
 	a.Version, a.CreatedAt, a.UpdatedAt = 1, tx.at, tx.at
 	tx.use(store.NewSnapshot(*a, nil, nil))
 	return tx.putAccount(nil, a, "create")
@@ -112,6 +122,10 @@ func (tx *Tx) SaveAccount(a *store.Account, ifVersion int64) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
+	if err := tx.checkShown("default_outbound_number_id", a.DefaultOutboundNumberID); err != nil {
+		return err
+	}
+	a.OutboundCountries = sorted(a.OutboundCountries)
 	if err := tx.extensionsFit(a.ExtensionLength); err != nil {
 		return err
 	}

@@ -56,6 +56,20 @@ func writeUntilKilled(dir string) {
 			acknowledge("user", users[i%len(users)].ID, fmt.Sprint(version, ":", name))
 		}
 	}()
+	go func() { // trunks and numbers, always both or neither
+		for i := 0; ; i++ {
+			n := newNumber(fmt.Sprintf("+%d", 49_000_000_000+time.Now().UnixMicro()%1_000_000_000), "hangup", "")
+			die(db.Update(ctx, store.System, account, func(tx *Tx) error {
+				trunk := newTrunk(fmt.Sprint("trunk-", life, "-", i))
+				if err := tx.CreateTrunk(trunk); err != nil {
+					return err
+				}
+				n.TrunkID = trunk.ID
+				return tx.CreateNumber(n)
+			}))
+			acknowledge("number", n.ID, n.TrunkID)
+		}
+	}()
 	go func() { // messages
 		for {
 			m := &store.Message{AccountID: account, Mailbox: users[0].ID}
@@ -182,6 +196,13 @@ func checkAcknowledged(t *testing.T, h *house, account store.ID, said map[string
 			r, err := h.CallRecord(ctx, account, store.ID(id))
 			must(t, err)
 			equal(t, "outcome of "+id, r.Outcome, store.OutcomeAnswered)
+		case "number":
+			n, err := h.Number(ctx, account, store.ID(id))
+			must(t, err)
+			equal(t, "trunk of "+id, string(n.TrunkID), value)
+			trunk, err := h.Trunk(ctx, account, n.TrunkID)
+			must(t, err)
+			equal(t, "password of the trunk", string(trunk.Password), "trunk-secret")
 		case "message":
 			messages++
 			_, err := h.Message(ctx, account, store.ID(id))

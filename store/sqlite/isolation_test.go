@@ -24,6 +24,7 @@ func TestAccountsNeverSeeEachOther(t *testing.T) {
 	must(t, h.StartCall(ctx, call))
 	device := h.firstDevice(one, bob1)
 	must(t, h.SaveProvisionFetch(ctx, store.ProvisionFetch{AccountID: one, DeviceID: device.ID, File: "a.cfg"}))
+	trunk, number := h.withTrunk(one, bob1, "+4930123456")
 	sessions, err := h.Sessions(ctx, one, ada1)
 	must(t, err)
 	keys, err := h.APIKeys(ctx, one, ada1)
@@ -45,6 +46,10 @@ func TestAccountsNeverSeeEachOther(t *testing.T) {
 	notFound("message", err)
 	_, err = h.CallRecord(ctx, two, call.ID)
 	notFound("call", err)
+	_, err = h.Trunk(ctx, two, trunk.ID)
+	notFound("trunk", err)
+	_, err = h.Number(ctx, two, number.ID)
+	notFound("number", err)
 	notFound("mark read", h.MarkRead(ctx, ada, two, message, true))
 	notFound("remove message", h.RemoveMessage(ctx, ada, two, message))
 	stolen := *call
@@ -60,6 +65,10 @@ func TestAccountsNeverSeeEachOther(t *testing.T) {
 		"delete key":     func(tx *Tx) error { return tx.DeleteAPIKey(keys[0].ID) },
 		"create session": func(tx *Tx) error { return tx.CreateSession(&store.Session{UserID: bob1, TokenHash: []byte("x")}) },
 		"create key":     func(tx *Tx) error { return tx.CreateAPIKey(&store.APIKey{UserID: bob1, KeyHash: []byte("x")}) },
+		"save trunk":     func(tx *Tx) error { c := *trunk; return tx.SaveTrunk(&c, 0) },
+		"delete trunk":   func(tx *Tx) error { return tx.DeleteTrunk(trunk.ID, 0) },
+		"save number":    func(tx *Tx) error { c := *number; return tx.SaveNumber(&c, 0) },
+		"delete number":  func(tx *Tx) error { return tx.DeleteNumber(number.ID, 0) },
 		"save account": func(tx *Tx) error {
 			a, err := h.Account(ctx, one)
 			return errors.Join(err, tx.SaveAccount(&a, 0))
@@ -86,6 +95,12 @@ func TestAccountsNeverSeeEachOther(t *testing.T) {
 	devices, _, err := h.Devices(ctx, two, DeviceFilter{User: bob1}, Page{})
 	must(t, err)
 	equal(t, "devices", len(devices), 0)
+	trunks, _, err := h.TrunksOf(ctx, two, Page{})
+	must(t, err)
+	equal(t, "trunks", len(trunks), 0)
+	numbers, _, err := h.Numbers(ctx, two, store.NumberFilter{Trunk: trunk.ID}, Page{})
+	must(t, err)
+	equal(t, "numbers", len(numbers), 0)
 	messages, _, err := h.Messages(ctx, two, []store.ID{bob1}, Page{})
 	must(t, err)
 	equal(t, "messages", len(messages), 0)

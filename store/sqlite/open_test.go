@@ -142,28 +142,35 @@ func TestNewerSchemaIsRefusedUntouched(t *testing.T) {
 func TestMigrationBacksUpFirst(t *testing.T) {
 	dir := closedOffice(t)
 	ctx := t.Context()
-	first, err := os.ReadFile("migrations/0001_init.sql")
-	must(t, err)
 	steps := fstest.MapFS{
-		"0001_init.sql": {Data: first},
-		"0002_more.sql": {Data: []byte("-- +goose Up\nALTER TABLE users ADD COLUMN nickname TEXT NOT NULL DEFAULT '';\n")},
-		"0003_bad.sql":  {Data: []byte("-- +goose Up\nDELETE FROM lines;\nSELECT no_such_function();\n")},
+		"9998_more.sql": {Data: []byte("-- +goose Up\nALTER TABLE users ADD COLUMN nickname TEXT NOT NULL DEFAULT '';\n")},
+		"9999_bad.sql":  {Data: []byte("-- +goose Up\nDELETE FROM lines;\nSELECT no_such_function();\n")},
 	}
+	known, err := filepath.Glob("migrations/*.sql")
+	must(t, err)
+	for _, name := range known {
+		text, err := os.ReadFile(name)
+		must(t, err)
+		steps[filepath.Base(name)] = &fstest.MapFile{Data: text}
+	}
+	var current int
+	_, err = fmt.Sscanf(filepath.Base(known[len(known)-1]), "%04d_", &current)
+	must(t, err)
 	pool, err := connect(filepath.Join(dir, databaseFile), 1, "")
 	must(t, err)
 	defer pool.Close()
 	err = migrate(ctx, pool, steps, dir, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), "migrate from schema 1 to 3") {
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("migrate from schema %d to 9999", current)) {
 		t.Fatalf("got %v", err)
 	}
 	version, err := schemaVersion(ctx, pool)
 	must(t, err)
-	equal(t, "schema after a bad step", version, 2)
+	equal(t, "schema after a bad step", version, 9998)
 	var lines int
 	must(t, pool.QueryRow(`SELECT count(*) FROM lines`).Scan(&lines))
 	equal(t, "lines after a bad step", lines, 2)
 
-	backups, err := filepath.Glob(filepath.Join(dir, backupDir, "pbx-schema1-*.db"))
+	backups, err := filepath.Glob(filepath.Join(dir, backupDir, fmt.Sprintf("pbx-schema%d-*.db", current)))
 	must(t, err)
 	if len(backups) != 1 {
 		t.Fatalf("backups: %v", backups)
@@ -171,7 +178,7 @@ func TestMigrationBacksUpFirst(t *testing.T) {
 	info, err := os.Stat(backups[0])
 	must(t, err)
 	equal(t, "mode of the backup", info.Mode().Perm(), os.FileMode(0o600))
-	delete(steps, "0003_bad.sql")
+	delete(steps, "9999_bad.sql")
 	must(t, os.RemoveAll(filepath.Join(dir, backupDir)))
 	must(t, migrate(ctx, pool, steps, dir, slog.New(slog.DiscardHandler)))
 	if exists(filepath.Join(dir, backupDir)) {

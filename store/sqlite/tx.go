@@ -27,6 +27,8 @@ type Tx struct {
 	account store.Account
 	users   map[store.ID]*store.User // pointers into the snapshot, or to the changed copy
 	devices map[store.ID]*store.Device
+	trunks  map[store.ID]*store.Trunk
+	numbers map[store.ID]*store.Number
 	changed bool // the snapshot must be made anew
 
 	entries   []store.Activity
@@ -102,6 +104,14 @@ func (tx *Tx) use(s *store.Snapshot) {
 	for i := range s.Devices {
 		tx.devices[s.Devices[i].ID] = &s.Devices[i]
 	}
+	tx.trunks = make(map[store.ID]*store.Trunk, len(s.Trunks))
+	for i := range s.Trunks {
+		tx.trunks[s.Trunks[i].ID] = &s.Trunks[i]
+	}
+	tx.numbers = make(map[store.ID]*store.Number, len(s.Numbers))
+	for i := range s.Numbers {
+		tx.numbers[s.Numbers[i].ID] = &s.Numbers[i]
+	}
 }
 
 // snapshot is the account as it will be after the commit.
@@ -114,7 +124,15 @@ func (tx *Tx) snapshot() *store.Snapshot {
 	for _, d := range tx.devices {
 		devices = append(devices, *d)
 	}
-	return newSnapshot(tx.account, users, devices)
+	trunks := make([]store.Trunk, 0, len(tx.trunks))
+	for _, t := range tx.trunks {
+		trunks = append(trunks, *t)
+	}
+	numbers := make([]store.Number, 0, len(tx.numbers))
+	for _, n := range tx.numbers {
+		numbers = append(numbers, *n)
+	}
+	return newSnapshot(tx.account, users, devices, trunks, numbers)
 }
 
 // finish writes the activity and counts the mailboxes that were touched.

@@ -277,6 +277,7 @@ func TestMemoryIsTheDisk(t *testing.T) {
 	h.update(account, func(tx *Tx) error {
 		a := tx.Account()
 		a.PhoneAdminPassword, a.BillingAddress, a.RecordingEnabled = "s3cret", "Here", true
+		a.OutboundCountries = []string{"US", "CA", "US"}
 		base := newPhone("Base", "001565000001", bob)
 		base.Kind = store.DECTBase
 		must(t, errors.Join(tx.SaveAccount(&a, 0), tx.CreateDevice(base)))
@@ -298,7 +299,19 @@ func TestMemoryIsTheDisk(t *testing.T) {
 			case 2:
 				u.DoNotDisturb, u.RingTimeout, u.Voicemail = true, 7*time.Second, store.Voicemail{PINHash: "x"}
 				d.Lines = d.Lines[1:]
+				u.OutboundCountries = [][]string{nil, {}, {"*"}}[i/3%3]
 				must(t, errors.Join(tx.SaveUser(u, 1), tx.SaveDevice(d, 1)))
+				trunk := newTrunk(fmt.Sprint("Carrier ", i))
+				must(t, tx.CreateTrunk(trunk))
+				n := newNumber(fmt.Sprintf("+49301234%d", i), "user", u.ID)
+				n.TrunkID = trunk.ID
+				must(t, tx.CreateNumber(n))
+				u.OutboundNumberID, a.DefaultOutboundNumberID = n.ID, n.ID
+				trunk.Password = "changed"
+				must(t, errors.Join(tx.SaveUser(u, 0), tx.SaveAccount(&a, 0), tx.SaveTrunk(trunk, 1)))
+				if i%2 == 0 {
+					must(t, tx.DeleteTrunk(trunk.ID, 0))
+				}
 			}
 		}
 		return nil
@@ -324,6 +337,9 @@ func asJSON(t *testing.T, s *store.Snapshot) string {
 		for _, l := range d.Lines {
 			p.Secrets = append(p.Secrets, string(l.Password))
 		}
+	}
+	for _, trunk := range s.Trunks {
+		p.Secrets = append(p.Secrets, string(trunk.Password))
 	}
 	text, err := json.MarshalIndent(p, "", " ")
 	must(t, err)

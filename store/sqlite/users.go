@@ -11,19 +11,22 @@ import (
 
 // userColumns in the order of userRow and loadUsers.
 const userColumns = `id, account_id, version, name, email, username, role, extension, password_hash,
-	do_not_disturb, ring_timeout_ms, voicemail_enabled, pin_hash, created_at, updated_at`
+	do_not_disturb, ring_timeout_ms, voicemail_enabled, pin_hash, created_at, updated_at,
+	outbound_number_id, outbound_countries`
 
-const upsertUser = `INSERT INTO users (` + userColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertUser = `INSERT INTO users (` + userColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, email = excluded.email,
 	username = excluded.username, role = excluded.role, extension = excluded.extension,
 	password_hash = excluded.password_hash, do_not_disturb = excluded.do_not_disturb,
 	ring_timeout_ms = excluded.ring_timeout_ms, voicemail_enabled = excluded.voicemail_enabled,
-	pin_hash = excluded.pin_hash, updated_at = excluded.updated_at`
+	pin_hash = excluded.pin_hash, updated_at = excluded.updated_at,
+	outbound_number_id = excluded.outbound_number_id, outbound_countries = excluded.outbound_countries`
 
 func userRow(u *store.User) []any {
 	return []any{
 		u.ID, u.AccountID, u.Version, u.Name, u.Email, u.Username, u.Role, u.Extension, u.PasswordHash,
 		u.DoNotDisturb, u.RingTimeout.Milliseconds(), u.Voicemail.Enabled, u.Voicemail.PINHash, micros(u.CreatedAt), micros(u.UpdatedAt),
+		u.OutboundNumberID, ownList(u.OutboundCountries),
 	}
 }
 
@@ -32,9 +35,14 @@ func loadUsers(ctx context.Context, q querier) (map[store.ID][]store.User, error
 	err := each(ctx, q, func(scan scanner) error {
 		var u store.User
 		var ring, created, updated int64
+		var countries string
 		err := scan(&u.ID, &u.AccountID, &u.Version, &u.Name, &u.Email, &u.Username, &u.Role, &u.Extension, &u.PasswordHash,
-			&u.DoNotDisturb, &ring, &u.Voicemail.Enabled, &u.Voicemail.PINHash, &created, &updated)
+			&u.DoNotDisturb, &ring, &u.Voicemail.Enabled, &u.Voicemail.PINHash, &created, &updated,
+			&u.OutboundNumberID, &countries)
 		if err != nil {
+			return err
+		}
+		if u.OutboundCountries, err = ownListFrom(countries); err != nil {
 			return err
 		}
 		u.RingTimeout = time.Duration(ring) * time.Millisecond
@@ -56,6 +64,8 @@ func userFields(u *store.User) []field {
 		{name: "role", value: u.Role},
 		{name: "extension", value: u.Extension},
 		{name: "password", value: u.PasswordHash, secret: true},
+		{name: "outbound_number_id", value: u.OutboundNumberID},
+		{name: "outbound_countries", value: u.OutboundCountries},
 		{name: "do_not_disturb", value: u.DoNotDisturb},
 		{name: "ring_timeout_s", value: u.RingTimeout.Seconds()},
 		{name: "voicemail.enabled", value: u.Voicemail.Enabled},
@@ -121,6 +131,9 @@ func (tx *Tx) DeleteUser(id store.ID, ifVersion int64) error {
 	if u.Role == store.Admin && tx.lastAdmin(id) {
 		return store.ConflictError{Field: "role", Problem: "The last admin of an account cannot be deleted.", With: id}
 	}
+	if err := tx.unreferred(u); err != nil {
+		return err
+	}
 	for _, d := range tx.Devices() {
 		kept := withoutUser(d.Lines, id)
 		if len(kept) == len(d.Lines) {
@@ -177,6 +190,14 @@ func (tx *Tx) lastAdmin(id store.ID) bool {
 func (tx *Tx) checkUser(u *store.User) error {
 	if err := u.Validate(tx.account.ExtensionLength); err != nil {
 		return err
+	}
+	if err := tx.checkShown("outbound_number_id", u.OutboundNumberID); err != nil {
+		return err
+	}
+	if own := u.OutboundCountries; own != nil {
+		if u.OutboundCountries = sorted(own); u.OutboundCountries == nil {
+			u.OutboundCountries = []string{} // the own country only, whatever the account says
+		}
 	}
 	email := strings.ToLower(u.Email)
 	for _, other := range tx.users {

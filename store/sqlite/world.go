@@ -20,6 +20,8 @@ type world struct {
 	macs     map[string]*store.Device // by MAC address
 	logins   map[string]*store.User   // by email in lower case and by username
 	tokens   []tokenOf
+	trunks   []store.Trunk            // of all accounts, ordered by id
+	numbers  map[string]*store.Number // by E.164
 }
 
 // tokenOf is the SHA-256 of an account's provisioning token, so that comparing takes the same time whatever is asked for.
@@ -39,6 +41,7 @@ func newWorld(accounts map[store.ID]*store.Snapshot) *world {
 		lines:    make(map[string]*store.Line, devices),
 		macs:     make(map[string]*store.Device, devices),
 		logins:   make(map[string]*store.User, users),
+		numbers:  make(map[string]*store.Number),
 	}
 	for id, s := range accounts {
 		if t := s.Account.ProvisioningToken; t != "" {
@@ -61,7 +64,12 @@ func newWorld(accounts map[store.ID]*store.Snapshot) *world {
 				w.lines[d.Lines[j].Username] = &d.Lines[j]
 			}
 		}
+		w.trunks = append(w.trunks, s.Trunks...)
+		for i := range s.Numbers {
+			w.numbers[s.Numbers[i].Number] = &s.Numbers[i]
+		}
 	}
+	slices.SortFunc(w.trunks, func(a, b store.Trunk) int { return cmp.Compare(a.ID, b.ID) })
 	return w
 }
 
@@ -86,21 +94,32 @@ func (db *DB) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	trunks, err := loadTrunks(ctx, db.read, db.vault)
+	if err != nil {
+		return err
+	}
+	numbers, err := loadNumbers(ctx, db.read)
+	if err != nil {
+		return err
+	}
 	snapshots := make(map[store.ID]*store.Snapshot, len(accounts))
 	for _, a := range accounts {
-		snapshots[a.ID] = newSnapshot(a, users[a.ID], devices[a.ID])
+		snapshots[a.ID] = newSnapshot(a, users[a.ID], devices[a.ID], trunks[a.ID], numbers[a.ID])
 	}
 	db.world.Store(newWorld(snapshots))
 	return db.counts.load(ctx, db.read)
 }
 
 // newSnapshot puts the rows into the order that snapshots promise.
-func newSnapshot(a store.Account, users []store.User, devices []store.Device) *store.Snapshot {
+func newSnapshot(a store.Account, users []store.User, devices []store.Device, trunks []store.Trunk, numbers []store.Number) *store.Snapshot {
 	slices.SortFunc(users, func(a, b store.User) int {
 		return cmp.Or(cmp.Compare(a.Extension, b.Extension), cmp.Compare(a.ID, b.ID))
 	})
 	slices.SortFunc(devices, func(a, b store.Device) int { return cmp.Compare(a.ID, b.ID) })
-	return store.NewSnapshot(a, users, devices)
+	trunks, numbers = append([]store.Trunk{}, trunks...), append([]store.Number{}, numbers...)
+	slices.SortFunc(trunks, func(a, b store.Trunk) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(numbers, func(a, b store.Number) int { return cmp.Compare(a.Number, b.Number) })
+	return store.NewSnapshot(a, users, devices).WithTrunks(trunks, numbers)
 }
 
 // HasUsers reports whether anybody could sign in; while nobody can, the house is set up.
