@@ -115,6 +115,9 @@ func (c *Call) guarded(f func()) func() {
 func (c *Call) enter(s Step) {
 	now := time.Now()
 	c.engine.board.settle(c, s.Parties())
+	for _, p := range s.Parties() {
+		p.Leg.Trace(c.id)
+	}
 	c.mu.Lock()
 	c.closeSegment(now)
 	c.record.Segments = append(c.record.Segments, store.Segment{Step: s.String(), StartedAt: now})
@@ -190,6 +193,7 @@ func (c *Call) close() {
 		c.log.Error("call record not saved", "err", err)
 	}
 	c.engine.board.remove(c)
+	c.engine.SIP.EndTrace(c.account, c.id)
 	c.publish(event.CallEnded)
 	c.log.Info("call ended", "outcome", saved.Outcome, "by", saved.HangupBy, "cause", saved.HangupCause)
 	c.cancel(nil)

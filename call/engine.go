@@ -19,6 +19,8 @@ import (
 type Signalling interface {
 	Invite(ctx context.Context, o sip.Outgoing) (*sip.Leg, error)
 	BindingsOfUser(user store.ID) []store.Binding
+	// EndTrace says that nothing is added to the trace of a call any more.
+	EndTrace(account, call store.ID)
 }
 
 // Store keeps call records and messages.

@@ -27,6 +27,8 @@ type Config struct {
 	Network Network
 	// Trunks are the lines to carriers; nil: none.
 	Trunks Trunks
+	// Traces keeps the messages of calls that have ended; nil: none are remembered.
+	Traces Traces
 	// Log receives what happens; nil discards it.
 	Log *slog.Logger
 }

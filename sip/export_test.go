@@ -42,3 +42,10 @@ func (s *Server) Ask(ctx context.Context, transport string, remote netip.AddrPor
 	})
 	return status, h.local, nil
 }
+
+// TraceSize returns how many legs and octets the trace remembers.
+func (s *Server) TraceSize() (legs, octets int) {
+	s.trace.mu.Lock()
+	defer s.trace.mu.Unlock()
+	return len(s.trace.legs), s.trace.octets + s.trace.strange
+}

@@ -388,11 +388,13 @@ func (s *Server) join(l *Leg, key string) bool {
 		s.calls[callKey(l.invite)] = l
 	}
 	s.stats.legs.Add(1)
+	s.trace.opened(l.callID, +1)
 	return true
 }
 
 // leave takes a leg out of the tables.
 func (s *Server) leave(l *Leg) {
+	s.trace.opened(l.callID, -1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.legs, l.callID+"\x00"+l.localTag)

@@ -130,17 +130,30 @@ func (l *packetListener) judge(data []byte, from netip.AddrPort) []byte {
 		l.s.stats.throttled.Add(1)
 		return nil
 	}
+	l.s.trace.received(data, hop{"udp", l.local, from})
 	v := l.s.front.read(data, from, "udp")
 	if v.data == nil {
 		l.s.refused(v.why, data, from, "udp")
 	}
 	if v.reply != nil {
-		if _, err := l.conn.WriteTo(v.reply, net.UDPAddrFromAddrPort(v.to)); err != nil {
+		if _, err := l.writeTo(v.reply, net.UDPAddrFromAddrPort(v.to)); err != nil {
 			l.s.log.Debug("answer not sent", "peer", v.to, "error", err)
 		}
 	}
 	return v.data
 }
+
+// writeTo sends a datagram; all that leave pass here.
+func (l *packetListener) writeTo(p []byte, to net.Addr) (int, error) {
+	if a, ok := to.(*net.UDPAddr); ok {
+		remote := a.AddrPort()
+		l.s.trace.sent(p, hop{"udp", l.local, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())})
+	}
+	return l.conn.WriteTo(p, to)
+}
+
+// WriteTo sends what sipgo has to say.
+func (f *packetFront) WriteTo(p []byte, to net.Addr) (int, error) { return f.l.writeTo(p, to) }
 
 // isSTUN recognises RFC 5389 §6: two zero bits and the magic cookie.
 func isSTUN(b []byte) bool {

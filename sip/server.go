@@ -51,6 +51,7 @@ type Server struct {
 	digest    *digest
 	registrar *registrar
 	events    *events
+	trace     *trace
 	flows     *flows
 	sockets   sockets
 
@@ -122,6 +123,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	}
 	s.registrar = newRegistrar(s, b)
 	s.events = newEvents(s)
+	s.trace = newTrace(s)
 	s.flows = newFlows(s)
 	s.sockets.tried = make(map[string]bool)
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -195,6 +197,7 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 	}
 	s.tasks.Go(s.registrar.sweep)
 	s.tasks.Go(func() { s.registrar.write(s.ctx) })
+	s.tasks.Go(s.trace.write)
 	reader := s.bus.Reader()
 	s.tasks.Go(func() { s.follow(reader) })
 	for _, start := range serve {
@@ -290,6 +293,7 @@ func (s *Server) Close(ctx context.Context) error {
 	<-settle.C
 	s.txl.Close()
 	s.tasks.wait()
+	s.trace.finish(ctx)
 	s.closeSockets()
 	s.tpl.Close()
 	s.readers.Wait()

@@ -314,6 +314,7 @@ func (f *flow) judge(data []byte) []byte {
 		s.stats.throttled.Add(1)
 		return nil
 	}
+	s.trace.received(data, hop{f.transport, f.local, f.remote})
 	v := s.front.read(data, f.remote, f.transport)
 	if v.data == nil {
 		s.refused(v.why, data, f.remote, f.transport)
@@ -351,6 +352,7 @@ func contentLength(head []byte) (int, bool) {
 func (f *flow) Write(p []byte) (int, error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
+	f.fs.s.trace.sent(p, hop{f.transport, f.local, f.remote})
 	f.Conn.SetWriteDeadline(time.Now().Add(writeTime))
 	n, err := f.Conn.Write(p)
 	if err != nil {

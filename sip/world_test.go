@@ -119,6 +119,7 @@ type world struct {
 	server *sip.Server
 	phones []*siptest.Phone
 	serial int
+	config []func(*sip.Config) // what this server has beside the usual
 }
 
 func line(user string) store.Line {
@@ -126,10 +127,10 @@ func line(user string) store.Line {
 }
 
 // newWorld starts a server that knows alice, bob and carol.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, config ...func(*sip.Config)) *world {
 	t.Helper()
 	w := &world{
-		t: t, ctx: t.Context(), net: siptest.NewNet(),
+		t: t, config: config, ctx: t.Context(), net: siptest.NewNet(),
 		dir: &directory{lines: make(map[string]store.Line)}, rows: &bindings{rows: make(map[store.ID]store.Binding)},
 		boxes: &mailboxes{counts: make(map[store.ID]store.MailboxCounts)}, bus: event.NewBus(), house: make(legs, 64),
 	}
@@ -149,7 +150,11 @@ func (w *world) startWith(h sip.Handler) *sip.Server {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	at := []netip.AddrPort{netip.AddrPortFrom(pbxAddr, 5060)}
-	s, err := sip.New(sip.Config{UDP: at, TCP: at, Realm: "pbx.test", UserAgent: "pbx/test", Network: w.net.Host(pbxAddr), Log: log}, w.dir, w.rows, w.boxes, w.bus)
+	cfg := sip.Config{UDP: at, TCP: at, Realm: "pbx.test", UserAgent: "pbx/test", Network: w.net.Host(pbxAddr), Log: log}
+	for _, f := range w.config {
+		f(&cfg)
+	}
+	s, err := sip.New(cfg, w.dir, w.rows, w.boxes, w.bus)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -172,10 +177,10 @@ func (w *world) close() {
 }
 
 // bubble runs f with a world inside a synctest bubble.
-func bubble(t *testing.T, f func(w *world)) {
+func bubble(t *testing.T, f func(w *world), config ...func(*sip.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, config...)
 		defer w.close()
 		f(w)
 	})
