@@ -14,10 +14,16 @@ type Board struct {
 	mu    sync.Mutex
 	calls map[store.ID]*Call
 	home  map[*Party]*Call
+	seats map[*Party]seat // of home, and of phones that ring: what lamps show
+	users map[store.ID][]*Party
+	crews map[*Call][]*Party
 }
 
 func newBoard() *Board {
-	return &Board{calls: make(map[store.ID]*Call), home: make(map[*Party]*Call)}
+	return &Board{
+		calls: make(map[store.ID]*Call), home: make(map[*Party]*Call),
+		seats: make(map[*Party]seat), users: make(map[store.ID][]*Party), crews: make(map[*Call][]*Party),
+	}
 }
 
 func (b *Board) add(c *Call) {
@@ -31,6 +37,9 @@ func (b *Board) remove(c *Call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.calls, c.id)
+	for _, p := range slices.Clone(b.crews[c]) {
+		b.rise(p)
+	}
 }
 
 // settle notes that parties belong to c now.
@@ -39,6 +48,7 @@ func (b *Board) settle(c *Call, parties []*Party) {
 	defer b.mu.Unlock()
 	for _, p := range parties {
 		b.home[p] = c
+		b.sit(p, seat{call: c})
 	}
 }
 
@@ -50,6 +60,7 @@ func (b *Board) release(c *Call, p *Party) bool {
 		return false
 	}
 	delete(b.home, p)
+	b.rise(p)
 	return true
 }
 
@@ -70,6 +81,7 @@ func (b *Board) Take(p *Party, to *Call) bool {
 		return false
 	}
 	b.home[p] = to
+	b.sit(p, seat{call: to})
 	return true
 }
 
@@ -97,4 +109,104 @@ func (b *Board) of(account store.ID) []*Call {
 	}
 	slices.SortFunc(calls, func(x, y *Call) int { return cmp.Compare(x.id, y.id) })
 	return calls
+}
+
+// seat is where a party sits.
+type seat struct {
+	call  *Call
+	rings bool // its phone only rings yet
+}
+
+// ring notes that a phone rings for c; it reports whether that is new.
+func (b *Board) ring(c *Call, p *Party) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, sits := b.seats[p]; sits {
+		return false
+	}
+	b.sit(p, seat{call: c, rings: true})
+	return true
+}
+
+// quiet notes that a phone rings no more; it reports whether it did.
+func (b *Board) quiet(p *Party) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.seats[p].rings {
+		return false
+	}
+	b.rise(p)
+	return true
+}
+
+// sit and rise keep the indexes; mu is held.
+func (b *Board) sit(p *Party, at seat) {
+	if b.seats[p] == at {
+		return
+	}
+	b.rise(p)
+	b.seats[p] = at
+	b.crews[at.call] = append(b.crews[at.call], p)
+	if u := p.Who.UserID; u != "" {
+		b.users[u] = append(b.users[u], p)
+	}
+}
+
+func (b *Board) rise(p *Party) {
+	at, sits := b.seats[p]
+	if !sits {
+		return
+	}
+	delete(b.seats, p)
+	without(b.crews, at.call, p)
+	without(b.users, p.Who.UserID, p)
+}
+
+func without[K comparable](m map[K][]*Party, key K, p *Party) {
+	if rest := slices.DeleteFunc(m[key], func(o *Party) bool { return o == p }); len(rest) > 0 {
+		m[key] = rest
+	} else {
+		delete(m, key)
+	}
+}
+
+// presence is one seat of a user, and who else is at the table.
+type presence struct {
+	party, other *Party // other: who talks with them, if it is exactly one
+	seat
+}
+
+// presences returns where the parties of a user sit.
+func (b *Board) presences(user store.ID) []presence {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []presence
+	for _, p := range b.users[user] {
+		at := presence{party: p, seat: b.seats[p]}
+		n := 0
+		for _, o := range b.crews[at.call] {
+			if o != p && !b.seats[o].rings {
+				at.other = o
+				n++
+			}
+		}
+		if n != 1 {
+			at.other = nil
+		}
+		all = append(all, at)
+	}
+	return all
+}
+
+// crew returns the users whose phones are in a call or ring for it.
+func (b *Board) crew(c *Call) []store.ID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var users []store.ID
+	for _, p := range b.crews[c] {
+		if u := p.Who.UserID; u != "" && !slices.Contains(users, u) {
+			users = append(users, u)
+		}
+	}
+	return users
 }

@@ -55,7 +55,8 @@ type Call struct {
 	mu     sync.Mutex // guards what the portal looks at meanwhile
 	record store.CallRecord
 	state  string
-	callee *Party // who answered
+	callee *Party     // who answered
+	lit    []store.ID // whose lamps showed the call at the latest news
 }
 
 func (e *Engine) newCall(account store.ID, plan *dialplan.Plan, rows *store.Snapshot) *Call {
@@ -184,6 +185,7 @@ func (c *Call) close() {
 	}
 	c.state = "ended"
 	c.mu.Unlock()
+	c.relight() // now: the record may have to wait for the disk
 
 	<-c.kept
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), recordPatience)

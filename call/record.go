@@ -182,6 +182,7 @@ func (c *Call) publish(kind string) {
 		return
 	}
 	v := c.view()
+	v.Watched = c.watched()
 	news := event.News{Kind: kind, Account: c.account, Data: v}
 	for _, id := range []store.ID{v.Caller.UserID, v.Callee.UserID} {
 		if id != "" && !slices.Contains(news.Users, id) {

@@ -225,14 +225,21 @@ func (f *fork) attempt(ctx context.Context, to store.Binding) {
 		tell(forkNews{ended: true, cause: sip.Cause{Code: 503, Reason: "not sent"}})
 		return
 	}
+	won := false
+	defer func() {
+		if !won { // who won has a seat in the call with the next step
+			f.call.darken(p)
+		}
+	}()
 	for {
 		select {
 		case progress := <-p.Leg.Progress():
+			f.call.light(p, progress)
 			tell(forkNews{party: p, progress: progress})
 		case <-p.Leg.Answered():
 			p.answered = true
 			p.Sound.Established()
-			if !tell(forkNews{party: p, answered: true}) {
+			if won = tell(forkNews{party: p, answered: true}); !won {
 				p.drop(sip.Cause{Elsewhere: errors.Is(context.Cause(ctx), errElsewhere)})
 			}
 			return

@@ -9,9 +9,12 @@ type Code struct {
 	decide func(p *Plan, from Caller, rule store.Reason) Decision
 }
 
+// VoicemailNumber is dialled to hear one's own messages.
+const VoicemailNumber = "*97"
+
 // codes is the one table of feature codes.
 var codes = []Code{
-	{"*97", "own voicemail", (*Plan).ownMailbox},
+	{VoicemailNumber, "own voicemail", (*Plan).ownMailbox},
 	{"*43", "echo test", func(_ *Plan, _ Caller, rule store.Reason) Decision { return Echo{Because: rule} }},
 }
 

@@ -39,7 +39,12 @@ type Call struct {
 	AnsweredAt *time.Time `json:"answered_at"`
 	// Outcome is set once the call has ended.
 	Outcome store.Outcome `json:"outcome,omitempty"`
+	// Watched are the users whose lamps this may change: more than the two who talk while a group is rung.
+	Watched []store.ID `json:"-"`
 }
+
+// Lamps tells that what users are busy with changed, though nothing that the portal shows of a call did.
+type Lamps struct{ Users []store.ID }
 
 // Voicemail tells that a mailbox changed.
 type Voicemail struct {

@@ -73,6 +73,8 @@ type Leg struct {
 	sound Negotiator
 	cause Cause
 	acks  map[string]*sipmsg.Request // of 2xx to INVITEs of ours, by To-tag and CSeq
+	// rangTag is the To-tag of the latest early dialog, for those who pick up.
+	rangTag string
 
 	// What follows belongs to the loop.
 	state   state

@@ -43,6 +43,7 @@ type Server struct {
 	boxes   Mailboxes
 	bus     *event.Bus
 	handler Handler
+	lamps   Lamps
 
 	tpl       *sipmsg.TransportLayer
 	txl       *sipmsg.TransactionLayer
@@ -115,7 +116,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	}
 	prepareSipgo()
 	s := &Server{
-		cfg: cfg, log: cfg.Log, dir: dir, boxes: m, bus: bus,
+		cfg: cfg, log: cfg.Log, dir: dir, boxes: m, bus: bus, lamps: noLamps{},
 		front:  &front{mark: strings.ToLower(rand.Text()[:12])},
 		guard:  newGuard(),
 		digest: newDigest(cfg.Realm, dir),

@@ -166,6 +166,7 @@ func (l *Leg) provisional(res *sipmsg.Response) {
 	if tag != "" && !slices.Contains(l.tags, tag) && len(l.tags) < 16 {
 		l.tags = append(l.tags, tag) // RFC 3261 §13.2.2.1: an early dialog for each
 	}
+	l.rang(tag)
 	p := Progress{Code: res.StatusCode, Reason: clip(res.Reason, 80)}
 	if isSDP(res) {
 		if bytes.Equal(l.earlyBody, res.Body()) && l.earlyTag == tag {

@@ -112,6 +112,7 @@ func newHouseAt(tb testing.TB, net *siptest.Net, host sip.Network, addrs []netip
 		tweak(h, &c)
 	}
 	h.engine = call.NewEngine(c)
+	h.sip.Show(h.engine)
 	if err := h.sip.Start(ctx, h); err != nil {
 		tb.Fatal(err)
 	}
