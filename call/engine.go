@@ -91,6 +91,10 @@ func NewEngine(c Config) *Engine {
 
 // Incoming takes over a new leg and returns at once.
 func (e *Engine) Incoming(l *sip.Leg) {
+	if of, _ := l.Replaces(); of != nil {
+		l.HangUp(sip.Cause{Code: 481, Reason: "Call/Transaction Does Not Exist"})
+		return
+	}
 	line := l.Line()
 	plan, rows := e.Plan(line.AccountID)
 	if plan == nil {
@@ -110,6 +114,13 @@ func (e *Engine) Incoming(l *sip.Leg) {
 	c.record.Callee.Number = dialplan.Normalize(l.Dialed())
 	if err := e.start(c, routing{p, l.Dialed()}); err != nil {
 		p.drop(sip.Cause{Code: 503, Reason: "Service Unavailable"})
+	}
+}
+
+// Asked takes a wish of a peer. A transfer that nobody can grant is declined.
+func (e *Engine) Asked(_ *sip.Leg, a sip.Ask) {
+	if t, ok := a.(*sip.Transfer); ok {
+		t.Done(603, "Decline")
 	}
 }
 

@@ -98,6 +98,8 @@ func (answering) Incoming(l *Leg) {
 	l.s.tasks.Go(func() { l.Answer(l.s.ctx) })
 }
 
+func (answering) Asked(*Leg, Ask) {}
+
 func benchServer(b *testing.B) (*Server, *sink) {
 	b.Helper()
 	n := &sink{in: make(chan []byte), out: make(chan []byte, 1024)}

@@ -71,6 +71,9 @@ type Handler interface {
 	// Incoming hands over a new, authenticated INVITE. It must return at once;
 	// sooner or later the leg must be answered, refused or hung up.
 	Incoming(l *Leg)
+	// Asked hands over what the peer of a leg wants. It must return at once and
+	// may be called before Incoming has returned.
+	Asked(l *Leg, a Ask)
 }
 
 // Negotiator is the sound side of a leg. Its methods are called by the leg, one

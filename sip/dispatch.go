@@ -121,8 +121,12 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 		s.replyOnce(req, tx, 420, "Bad Extension", field{"Unsupported", missing})
 		return
 	}
+	if req.Method != sipmsg.INVITE && header(req, "Replaces") != "" {
+		s.replyOnce(req, tx, 400, "Replaces Belongs To INVITE") // RFC 3891 §3
+		return
+	}
 	switch {
-	case tagged && req.Method == sipmsg.SUBSCRIBE:
+	case tagged && req.Method == sipmsg.SUBSCRIBE && !isReferEvent(req):
 		s.events.subscribe(req, tx, h)
 	case tagged && req.Method != sipmsg.REGISTER:
 		if l := s.legOf(req); l != nil {
@@ -152,7 +156,9 @@ func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.onOptions(req, tx)
 	case sipmsg.BYE, sipmsg.UPDATE, sipmsg.INFO, sipmsg.NOTIFY, sipmsg.PRACK:
 		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist")
-	case sipmsg.REFER, sipmsg.MESSAGE, sipmsg.PUBLISH:
+	case sipmsg.REFER:
+		s.onRefer(req, tx, h)
+	case sipmsg.MESSAGE, sipmsg.PUBLISH:
 		s.replyOnce(req, tx, 405, "Method Not Allowed", field{"Allow", allow})
 	default:
 		s.replyOnce(req, tx, 501, "Not Implemented", field{"Allow", allow}) // RFC 3261 §8.2.1
@@ -166,7 +172,7 @@ func (s *Server) onOptions(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 }
 
 // understood are the option tags that a request may require.
-var understood = map[string]bool{"path": true, "outbound": true, "timer": true, "from-change": true}
+var understood = map[string]bool{"path": true, "outbound": true, "timer": true, "from-change": true, "replaces": true, "norefersub": true}
 
 // unsupported returns the required option tags that are not understood.
 func unsupported(req *sipmsg.Request) string {

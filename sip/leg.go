@@ -74,7 +74,12 @@ type Leg struct {
 	cause Cause
 	acks  map[string]*sipmsg.Request // of 2xx to INVITEs of ours, by To-tag and CSeq
 	// rangTag is the To-tag of the latest early dialog, for those who pick up.
-	rangTag string
+	rangTag  string
+	peerTags []string // of the peer, early dialogs included
+	taken200 bool     // incoming: we answered 200
+
+	replaces  *Leg // incoming: see Replaces
+	earlyOnly bool
 
 	// What follows belongs to the loop.
 	state   state
@@ -102,8 +107,11 @@ type Leg struct {
 	queued   []*renegotiator
 	session  sessionTimer
 
-	shown      Identity // who the peer was told it talks to
-	fromChange bool     // it takes another From within the dialog (RFC 4916)
+	shown      Identity    // who the peer was told it talks to
+	fromChange bool        // it takes another From within the dialog (RFC 4916)
+	transfers  []*Transfer // that the peer asked for and that are under way
+	moved      bool        // one of them went well
+	lingering  *time.Timer // after that: until the BYE that the peer owes
 }
 
 // newLeg makes a leg with everything but its dialog.
@@ -372,7 +380,11 @@ func (l *Leg) hangUp(c Cause) {
 		if l.accepted != nil {
 			l.settle(nil) // a re-INVITE of theirs: BYE ends that too
 		}
-		l.bye(c)
+		if l.hasMoved() {
+			l.linger(c)
+		} else {
+			l.bye(c)
+		}
 		l.end(c)
 	}
 }
@@ -400,6 +412,7 @@ func (s *Server) leave(l *Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.legs, l.callID+"\x00"+l.localTag)
+	s.past.add(l.callID + "\x00" + l.localTag)
 	if l.uas {
 		delete(s.invites, s.front.transactionKey(l.invite))
 		delete(s.calls, callKey(l.invite))

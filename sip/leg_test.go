@@ -580,6 +580,8 @@ type broken struct{}
 
 func (broken) Incoming(*sip.Leg) { panic("bug") }
 
+func (broken) Asked(*sip.Leg, sip.Ask) {}
+
 // A bug in the house costs one call: it is answered 500, and the next request is served.
 func TestPanicInTheHouse(t *testing.T) {
 	bubble(t, func(w *world) {

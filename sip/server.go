@@ -21,11 +21,11 @@ import (
 )
 
 // allow names the methods that are served.
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY"
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, REFER"
 
 // extensions are understood within calls; supported names all.
 const (
-	extensions = "timer, from-change"
+	extensions = "timer, from-change, replaces, norefersub"
 	supported  = "path, outbound, " + extensions
 )
 
@@ -70,6 +70,7 @@ type Server struct {
 	invites map[string]*Leg // incoming: by transaction of the INVITE
 	calls   map[string]*Leg // incoming: by Call-ID, remote tag and CSeq of the INVITE
 	idle    chan struct{}   // closed when the last leg of a closing server is gone
+	past    past            // dialogs that ended lately
 }
 
 type counters struct {

@@ -386,7 +386,7 @@ func TestInDialogRequests(t *testing.T) {
 		{"re-INVITE of another type", "INVITE", "x", []string{"Content-Type: text/plain"}, 1, 415, "Accept:"},
 		{"PRACK", "PRACK", "", nil, 1, 481, ""},
 		{"NOTIFY", "NOTIFY", "", nil, 1, 481, ""},
-		{"REFER", "REFER", "", []string{"Refer-To: <sip:202@pbx.test>"}, 1, 405, "Allow:"},
+		{"REFER", "REFER", "", []string{"Refer-To: <sip:202@pbx.test>"}, 1, 200, "Allow:"},
 		{"unknown method", "FROBNICATE", "", nil, 1, 501, "Allow:"},
 		{"unknown extension", "INFO", "", []string{"Require: foo"}, 1, 420, "Unsupported: foo"},
 		{"BYE", "BYE", "", nil, 1, 200, ""},
@@ -428,7 +428,7 @@ func TestInDialogRequests(t *testing.T) {
 func TestRequestsWithoutDialog(t *testing.T) {
 	for method, want := range map[string]int{
 		"BYE": 481, "INFO": 481, "UPDATE": 481, "NOTIFY": 481, "PRACK": 481, "CANCEL": 481,
-		"REFER": 405, "MESSAGE": 405, "PUBLISH": 405, "FROBNICATE": 501, "options": 501, "OPTIONS": 200,
+		"REFER": 401, "MESSAGE": 405, "PUBLISH": 405, "FROBNICATE": 501, "options": 501, "OPTIONS": 200,
 	} {
 		t.Run(method, func(t *testing.T) {
 			bubble(t, func(w *world) {
@@ -567,7 +567,7 @@ func TestUnusableInvites(t *testing.T) {
 		want       int
 	}{
 		{"Require", answerSDP, []string{"Require: 100rel, foo"}, 420},
-		{"Replaces", answerSDP, []string{"Replaces: x;to-tag=1;from-tag=2"}, 481},
+		{"Replaces", answerSDP, []string{"Replaces: x;to-tag=1;from-tag=2"}, 401},
 		{"no authorization", answerSDP, nil, 401},
 		{"basic authorization", answerSDP, []string{"Authorization: Basic dTpw"}, 401},
 	} {

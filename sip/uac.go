@@ -164,6 +164,7 @@ func (l *Leg) provisional(res *sipmsg.Response) {
 	}
 	tag := tagOf(res.To().Params)
 	if tag != "" && !slices.Contains(l.tags, tag) && len(l.tags) < 16 {
+		l.meet(tag)
 		l.tags = append(l.tags, tag) // RFC 3261 §13.2.2.1: an early dialog for each
 	}
 	l.rang(tag)
@@ -192,6 +193,7 @@ func (l *Leg) provisional(res *sipmsg.Response) {
 // taken takes the first 2xx: the call is up, or it is too late.
 func (l *Leg) taken(res *sipmsg.Response) {
 	tag := tagOf(res.To().Params)
+	l.meet(tag)
 	l.dialog.remoteTag = tag
 	l.dialog.routes = recordedRoutes(res, true)
 	l.refresh(res)

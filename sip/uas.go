@@ -25,10 +25,6 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.replyOnce(req, tx, 415, "Unsupported Media Type", field{"Accept", "application/sdp"})
 		return
 	}
-	if header(req, "Replaces") != "" {
-		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist") // RFC 3891 §3: no dialog of ours can be replaced
-		return
-	}
 	if req.MaxForwards() != nil && req.MaxForwards().Val() == 0 {
 		s.replyOnce(req, tx, 483, "Too Many Hops") // a call is always sent on
 		return
@@ -40,6 +36,11 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	target := contactOf(req)
 	if target == "" {
 		s.replyOnce(req, tx, 400, "Missing Contact") // RFC 3261 §8.1.1.8
+		return
+	}
+	replaced, earlyOnly, bad := s.replaced(req)
+	if bad != nil {
+		s.replyOnce(req, tx, bad.Code, bad.Reason)
 		return
 	}
 	if sessionTooSmall(req) {
@@ -60,6 +61,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	l.state = ringing
 	l.line = line
 	l.self = line.Username
+	l.replaces, l.earlyOnly = replaced, earlyOnly
 	l.callID = req.CallID().Value()
 	l.invite, l.inviteTx = req, tx
 	l.supports(req)
@@ -83,6 +85,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		localSeq: 0, remoteSeq: req.CSeq().SeqNo, heard: true,
 		target: target, routes: recordedRoutes(req, false),
 	}
+	l.meet(l.dialog.remoteTag)
 	if !s.join(l, key) {
 		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
 		return
@@ -226,6 +229,9 @@ func (l *Leg) take(acked chan<- error) error {
 	l.session.accept(l.invite, res)
 	describe(res, sdp)
 	l.state = answered
+	l.mu.Lock()
+	l.taken200 = true
+	l.mu.Unlock()
 	l.accept(&accepted{tx: l.inviteTx, res: res, seq: l.invite.CSeq().SeqNo, late: late, acked: acked})
 	l.pending-- // accept counts it again until the ACK
 	return nil
@@ -381,7 +387,7 @@ func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served fu
 		l.ended(req, respond)
 		return
 	}
-	if l.state == over {
+	if l.state == over && req.Method != sipmsg.SUBSCRIBE {
 		respond(481, "Call/Transaction Does Not Exist")
 		return
 	}
@@ -396,7 +402,11 @@ func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served fu
 		respond(200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"}, field{"Supported", extensions})
 	case sipmsg.NOTIFY, sipmsg.PRACK:
 		respond(481, "Call/Transaction Does Not Exist") // no subscription, no reliable answer of ours (RFC 3262 §3)
-	case sipmsg.REFER, sipmsg.MESSAGE, sipmsg.SUBSCRIBE, sipmsg.PUBLISH:
+	case sipmsg.REFER:
+		l.referred(req, tx, h, served)
+	case sipmsg.SUBSCRIBE:
+		l.resubscribed(req, respond)
+	case sipmsg.MESSAGE, sipmsg.PUBLISH:
 		respond(405, "Method Not Allowed", field{"Allow", allow})
 	default:
 		respond(501, "Not Implemented", field{"Allow", allow})
@@ -421,6 +431,7 @@ func (l *Leg) ended(req *sipmsg.Request, respond func(int, string, ...field)) {
 	respond(200, "OK")
 	switch l.state {
 	case over:
+		l.depart() // the BYE that was waited for
 		return
 	case ringing, calling:
 		if l.uas { // RFC 3261 §15.1.2: the INVITE is answered 487

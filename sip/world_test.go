@@ -106,6 +106,13 @@ type legs chan *sip.Leg
 
 func (h legs) Incoming(l *sip.Leg) { h <- l }
 
+// Asked refuses what no test is about.
+func (h legs) Asked(_ *sip.Leg, a sip.Ask) {
+	if t, ok := a.(*sip.Transfer); ok {
+		t.Done(603, "Decline")
+	}
+}
+
 // world is a server on an in-memory network, in a bubble.
 type world struct {
 	t      *testing.T

@@ -132,6 +132,9 @@ func (h *house) Incoming(l *sip.Leg) {
 	h.engine.Incoming(l)
 }
 
+// Asked hands on what phones ask for.
+func (h *house) Asked(l *sip.Leg, a sip.Ask) { h.engine.Asked(l, a) }
+
 // planOf compiles what is valid now.
 func (h *house) planOf(account store.ID) (*dialplan.Plan, *store.Snapshot) {
 	s := h.db.Snapshot(account)
