@@ -51,6 +51,15 @@ func (c *sinkConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
+func (c *sinkConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	n, _, err := c.ReadFrom(b)
+	return n, netip.MustParseAddrPort("192.0.2.1:5060"), err
+}
+
+func (c *sinkConn) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) {
+	return c.WriteTo(b, nil)
+}
+
 func (c *sinkConn) WriteTo(b []byte, _ net.Addr) (int, error) {
 	select {
 	case c.out <- append([]byte(nil), b...):
@@ -211,7 +220,7 @@ func BenchmarkFront(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		if s.front.read(data, from, "udp").data == nil {
+		if s.front.read(data, from, "udp").ask == nil {
 			b.Fatal("refused")
 		}
 	}
@@ -235,15 +244,11 @@ func BenchmarkBindings(b *testing.B) {
 		for i := range lines {
 			user := fmt.Sprintf("u%05d", i)
 			line, _ := anyLine{}.Line(user)
-			req := sipmsg.NewRequest("REGISTER", sipmsg.Uri{Scheme: "sip", Host: "pbx"})
-			id := sipmsg.CallIDHeader("call-id-of-" + user + "@192.0.2.1")
-			req.AppendHeader(&id)
-			req.AppendHeader(&sipmsg.CSeqHeader{SeqNo: 1, MethodName: "REGISTER"})
-			req.AppendHeader(sipmsg.NewHeader("User-Agent", "Yealink SIP-T54W 96.86.0.100"))
+			in := &inquiry{rawMessage: &rawMessage{fields: []field{{"User-Agent", "Yealink SIP-T54W 96.86.0.100"}}}, callID: "call-id-of-" + user + "@192.0.2.1", seq: 1}
 			contact := "sip:" + user + "@192.0.2.1:5060"
 			h := hop{"udp", netip.MustParseAddrPort("192.0.2.9:5060"), netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1024+i))}
-			if code, _, _ := r.update(req, line, h, []wanted{{uri: contact, key: contactKey(contact, "", 0), expires: maxExpires}}, false); code != 200 {
-				b.Fatal(code)
+			if answer, _, _ := r.update(in, line, h, []wanted{{uri: contact, expires: maxExpires}}, false); answer.code != 200 {
+				b.Fatal(answer)
 			}
 		}
 		clear(r.put)

@@ -9,12 +9,11 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"hash"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	sipmsg "github.com/emiago/sipgo/sip"
 
 	"pbx/store"
 )
@@ -28,10 +27,10 @@ const (
 type digest struct {
 	realm string
 	dir   Directory
-	key   [32]byte
 	dummy string // a password that nobody has
 
 	mu    sync.Mutex
+	mac   hash.Hash // keyed
 	born  time.Time // nonces carry the time since then, so that clock jumps do not age them
 	used  map[uint64]use
 	order []uint64 // of first use
@@ -46,36 +45,42 @@ type use struct {
 }
 
 func newDigest(realm string, dir Directory) *digest {
-	d := &digest{realm: realm, dir: dir, dummy: rand.Text(), born: time.Now(), used: make(map[uint64]use)}
-	rand.Read(d.key[:])
-	return d
+	var key [32]byte
+	rand.Read(key[:])
+	return &digest{realm: realm, dir: dir, dummy: rand.Text(), mac: hmac.New(sha256.New, key[:]), born: time.Now(), used: make(map[uint64]use)}
 }
 
-// nonce makes a value that only this server can have made: age and serial, signed.
+// nonce makes a value that only this server can have made: when, which is also
+// its serial since no two are made at one time, and a signature of that.
 func (d *digest) nonce() string {
-	var raw [32]byte
+	var raw [18]byte
 	d.mu.Lock()
-	d.next++
-	binary.BigEndian.PutUint64(raw[0:], uint64(time.Since(d.born)))
-	binary.BigEndian.PutUint64(raw[8:], d.next)
+	d.next = max(d.next+1, uint64(time.Since(d.born)))
+	binary.BigEndian.PutUint64(raw[:], d.next)
+	d.sign(raw[:8], raw[8:])
 	d.mu.Unlock()
-	copy(raw[16:], d.sign(raw[:16]))
 	return base64.RawURLEncoding.EncodeToString(raw[:])
 }
 
-func (d *digest) sign(b []byte) []byte {
-	h := hmac.New(sha256.New, d.key[:])
-	h.Write(b)
-	return h.Sum(nil)[:16]
+// sign writes the first octets of the signature of b to sig; mu is held.
+func (d *digest) sign(b, sig []byte) {
+	var sum [sha256.Size]byte
+	d.mac.Reset()
+	d.mac.Write(b)
+	copy(sig, d.mac.Sum(sum[:0]))
 }
 
-// opened reads a nonce; ok says that it is ours.
-func (d *digest) opened(nonce string) (made time.Duration, serial uint64, ok bool) {
-	raw, err := base64.RawURLEncoding.DecodeString(nonce)
-	if err != nil || len(raw) != 32 || !hmac.Equal(raw[16:], d.sign(raw[:16])) {
-		return 0, 0, false
+// opened reads a nonce; ok says that it is ours. mu is held.
+func (d *digest) opened(nonce string) (serial uint64, ok bool) {
+	var raw, sig [18]byte
+	if len(nonce) != base64.RawURLEncoding.EncodedLen(len(raw)) {
+		return 0, false
 	}
-	return time.Duration(binary.BigEndian.Uint64(raw)), binary.BigEndian.Uint64(raw[8:]), true
+	if _, err := base64.RawURLEncoding.Decode(raw[:], []byte(nonce)); err != nil {
+		return 0, false
+	}
+	d.sign(raw[:8], sig[8:])
+	return binary.BigEndian.Uint64(raw[:]), hmac.Equal(raw[8:], sig[8:])
 }
 
 // challenges returns the values of WWW-Authenticate, the preferred algorithm
@@ -108,15 +113,14 @@ const (
 	granted
 )
 
-// check looks at the Authorization of a request.
-func (d *digest) check(req *sipmsg.Request) (store.Line, outcome) {
+// check looks at the credentials of a request.
+func (d *digest) check(method, uri string, all []credentials) (store.Line, outcome) {
 	result := absent
-	for _, h := range req.GetHeaders("Authorization") {
-		c, ok := parseCredentials(h.Value())
-		if !ok || c["realm"] != d.realm {
+	for i := range all {
+		if all[i].realm != d.realm {
 			continue
 		}
-		line, r := d.verify(c, string(req.Method), req.Recipient.String())
+		line, r := d.verify(&all[i], method, uri)
 		if r == granted {
 			return line, r
 		}
@@ -125,62 +129,98 @@ func (d *digest) check(req *sipmsg.Request) (store.Line, outcome) {
 	return store.Line{}, result
 }
 
+// credentials are the parameters of an Authorization that we use.
+type credentials struct {
+	username, realm, nonce, uri, response, algorithm, cnonce, qop, nc string
+}
+
+// place returns where the parameter of that name belongs, nil for those without use.
+func (c *credentials) place(name string) *string {
+	switch name {
+	case "username":
+		return &c.username
+	case "realm":
+		return &c.realm
+	case "nonce":
+		return &c.nonce
+	case "uri":
+		return &c.uri
+	case "response":
+		return &c.response
+	case "algorithm":
+		return &c.algorithm
+	case "cnonce":
+		return &c.cnonce
+	case "qop":
+		return &c.qop
+	case "nc":
+		return &c.nc
+	}
+	return nil
+}
+
 // parseCredentials reads a Digest value. Other schemes are as no credentials.
-func parseCredentials(s string) (map[string]string, bool) {
+func parseCredentials(s string) (credentials, bool) {
+	var c credentials
 	scheme, rest, ok := strings.Cut(s, " ")
 	if !ok || !strings.EqualFold(scheme, "Digest") || len(rest) > 4096 {
-		return nil, false
+		return c, false
 	}
-	c := make(map[string]string, 10)
-	for _, item := range splitList(rest) {
+	for more := true; more; {
+		var item string
+		item, rest, more = cutOutside(rest, ',')
 		name, value, found := strings.Cut(item, "=")
 		name, value = strings.ToLower(trim(name)), trim(value)
 		if !found || name == "" {
-			return nil, false
-		}
-		if _, twice := c[name]; twice {
-			return nil, false
+			return c, false
 		}
 		if strings.HasPrefix(value, `"`) {
 			if value, ok = unquote(value); !ok {
-				return nil, false
+				return c, false
 			}
 		}
-		c[name] = value
+		place := c.place(name)
+		if place == nil {
+			continue
+		}
+		if *place != "" { // twice
+			return c, false
+		}
+		*place = value
 	}
-	return c, c["username"] != "" && c["nonce"] != "" && c["response"] != ""
+	return c, c.username != "" && c.nonce != "" && c.response != ""
 }
 
 // verify computes what the phone must have computed. An unknown user costs the
 // same time as a wrong password.
-func (d *digest) verify(c map[string]string, method, uri string) (store.Line, outcome) {
-	line, known := d.dir.Line(c["username"])
+func (d *digest) verify(c *credentials, method, uri string) (store.Line, outcome) {
+	line, known := d.dir.Line(c.username)
 	password := string(line.Password)
 	if !known {
 		password = d.dummy
 	}
-	var hash func(string) string
-	switch strings.ToUpper(c["algorithm"]) {
-	case "", "MD5":
+	var hash func(...string) string
+	switch {
+	case c.algorithm == "", strings.EqualFold(c.algorithm, "MD5"):
 		hash = hashMD5
-	case "SHA-256":
+	case strings.EqualFold(c.algorithm, "SHA-256"):
 		hash = hashSHA256
 	default:
 		return store.Line{}, absent
 	}
-	ha1 := hash(c["username"] + ":" + d.realm + ":" + password)
-	ha2 := hash(method + ":" + c["uri"])
+	ha1 := hash(c.username, d.realm, password)
+	ha2 := hash(method, c.uri)
 	var want string
-	switch c["qop"] {
+	switch c.qop {
 	case "auth":
-		want = hash(ha1 + ":" + c["nonce"] + ":" + c["nc"] + ":" + c["cnonce"] + ":auth:" + ha2)
+		want = hash(ha1, c.nonce, c.nc, c.cnonce, "auth", ha2)
 	case "": // RFC 3261 §22.4: phones from before qop
-		want = hash(ha1 + ":" + c["nonce"] + ":" + ha2)
+		want = hash(ha1, c.nonce, ha2)
 	default:
 		return store.Line{}, absent
 	}
-	right := subtle.ConstantTimeCompare([]byte(want), []byte(strings.ToLower(c["response"]))) == 1
-	if !right || !known || password == "" || !sameURI(c["uri"], uri) {
+	right := subtle.ConstantTimeCompare([]byte(want), []byte(strings.ToLower(c.response))) == 1
+	if !right || !known || password == "" || !sameURI(c.uri, uri) {
 		return store.Line{}, wrong
 	}
 	if !d.fresh(c) {
@@ -190,22 +230,19 @@ func (d *digest) verify(c map[string]string, method, uri string) (store.Line, ou
 }
 
 // fresh reports whether the nonce is ours, young, and used with a rising count (RFC 7616 §3.4.5).
-func (d *digest) fresh(c map[string]string) bool {
-	made, serial, ok := d.opened(c["nonce"])
-	if !ok {
-		return false
-	}
+func (d *digest) fresh(c *credentials) bool {
 	count := uint64(1)
-	if c["qop"] != "" {
+	if c.qop != "" {
 		var err error
-		if count, err = strconv.ParseUint(c["nc"], 16, 32); err != nil || len(c["nc"]) != 8 || count == 0 {
+		if count, err = strconv.ParseUint(c.nc, 16, 32); err != nil || len(c.nc) != 8 || count == 0 {
 			return false
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Since(d.born)
-	if now-made > nonceLife || serial <= d.floor {
+	serial, ok := d.opened(c.nonce)
+	made, now := time.Duration(serial), time.Since(d.born)
+	if !ok || now-made > nonceLife || serial <= d.floor {
 		return false
 	}
 	u, seen := d.used[serial]
@@ -248,12 +285,30 @@ func sameURI(a, b string) bool {
 	return ok1 && ok2 && ua.Scheme == ub.Scheme && strings.EqualFold(ua.Host, ub.Host)
 }
 
-func hashMD5(s string) string {
-	sum := md5.Sum([]byte(s))
-	return hex.EncodeToString(sum[:])
+// hashMD5 hashes parts joined by colons, as hexadecimal digits.
+func hashMD5(parts ...string) string {
+	var buf [512]byte
+	sum := md5.Sum(joined(buf[:0], parts))
+	return hexOf(sum[:])
 }
 
-func hashSHA256(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])
+func hashSHA256(parts ...string) string {
+	var buf [512]byte
+	sum := sha256.Sum256(joined(buf[:0], parts))
+	return hexOf(sum[:])
+}
+
+func hexOf(sum []byte) string {
+	var buf [64]byte
+	return string(hex.AppendEncode(buf[:0], sum))
+}
+
+func joined(b []byte, parts []string) []byte {
+	for i, p := range parts {
+		if i > 0 {
+			b = append(b, ':')
+		}
+		b = append(b, p...)
+	}
+	return b
 }

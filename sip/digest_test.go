@@ -17,11 +17,11 @@ func (l oneLine) Line(username string) (store.Line, bool) {
 }
 
 // vector are the credentials of RFC 7616 §3.9.1.
-func vector(algorithm, response string) map[string]string {
-	return map[string]string{
-		"username": "Mufasa", "realm": "http-auth@example.org", "uri": "/dir/index.html", "algorithm": algorithm,
-		"nonce": "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", "nc": "00000001", "qop": "auth",
-		"cnonce": "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", "response": response,
+func vector(algorithm, response string) *credentials {
+	return &credentials{
+		username: "Mufasa", realm: "http-auth@example.org", uri: "/dir/index.html", algorithm: algorithm,
+		nonce: "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", nc: "00000001", qop: "auth",
+		cnonce: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", response: response,
 	}
 }
 
@@ -68,14 +68,14 @@ func TestChallengeOrder(t *testing.T) {
 }
 
 // answerTo computes credentials as a phone does.
-func (d *digest) answerTo(nonce string, nc int, qop bool) map[string]string {
-	c := map[string]string{"username": "u", "realm": d.realm, "uri": "sip:pbx", "nonce": nonce, "algorithm": "SHA-256"}
+func (d *digest) answerTo(nonce string, nc int, qop bool) *credentials {
+	c := &credentials{username: "u", realm: d.realm, uri: "sip:pbx", nonce: nonce, algorithm: "SHA-256"}
 	ha1, ha2 := hashSHA256("u:"+d.realm+":p"), hashSHA256("REGISTER:sip:pbx")
 	if qop {
-		c["qop"], c["nc"], c["cnonce"] = "auth", fmt.Sprintf("%08x", nc), "c"
-		c["response"] = hashSHA256(ha1 + ":" + nonce + ":" + c["nc"] + ":c:auth:" + ha2)
+		c.qop, c.nc, c.cnonce = "auth", fmt.Sprintf("%08x", nc), "c"
+		c.response = hashSHA256(ha1 + ":" + nonce + ":" + c.nc + ":c:auth:" + ha2)
 	} else {
-		c["response"] = hashSHA256(ha1 + ":" + nonce + ":" + ha2)
+		c.response = hashSHA256(ha1 + ":" + nonce + ":" + ha2)
 	}
 	return c
 }
@@ -83,7 +83,7 @@ func (d *digest) answerTo(nonce string, nc int, qop bool) map[string]string {
 func TestNonces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDigest("pbx", oneLine{Username: "u", Password: "p"})
-		check := func(what string, c map[string]string, want outcome) {
+		check := func(what string, c *credentials, want outcome) {
 			t.Helper()
 			if _, got := d.verify(c, "REGISTER", "sip:pbx"); got != want {
 				t.Errorf("%s: %v, want %v", what, got, want)
@@ -118,7 +118,7 @@ func TestNoncesAreBounded(t *testing.T) {
 		d := newDigest("pbx", oneLine{Username: "u", Password: "p"})
 		first := d.nonce()
 		use := func(nonce string) bool {
-			return d.fresh(map[string]string{"nonce": nonce, "nc": "00000001", "qop": "auth"})
+			return d.fresh(&credentials{nonce: nonce, nc: "00000001", qop: "auth"})
 		}
 		if !use(first) {
 			t.Fatal("first nonce refused")
@@ -152,7 +152,7 @@ func TestParseCredentials(t *testing.T) {
 		}
 	}
 	c, _ := parseCredentials(`Digest username="a\"b", nonce="n", response="0"`)
-	if c["username"] != `a"b` {
-		t.Errorf("user name is %q", c["username"])
+	if c.username != `a"b` {
+		t.Errorf("user name is %q", c.username)
 	}
 }

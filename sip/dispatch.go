@@ -34,17 +34,33 @@ func hopOf(req *sipmsg.Request, tx *sipmsg.ServerTx) (hop, bool) {
 	return hop{}, false
 }
 
-// listensAt returns where a phone listens that sent a datagram: at the address it
-// came from, as RFC 3581 §4 has it, also where a NAT is between and the phone did
-// not ask for that. But older ones of Cisco send from one port and listen on
-// another: a Via with the true address and no rport means its port (RFC 3261 §18.2.2).
+// listensAt returns where a phone listens that sent a datagram.
 func listensAt(req *sipmsg.Request, from netip.AddrPort) netip.AddrPort {
-	addr, port := from.Addr().Unmap(), from.Port()
 	if v := req.Via(); v != nil && !v.Params.Has("rport") {
-		if host, err := netip.ParseAddr(strings.Trim(v.Host, "[]")); err == nil && host.Unmap() == addr {
+		return listens(strings.Trim(v.Host, "[]"), v.Port, from)
+	}
+	return listens("", 0, from)
+}
+
+// listensBehind is the same, for a Via of the front reader.
+func listensBehind(v *via, from netip.AddrPort) netip.AddrPort {
+	if _, ok := v.params.get("rport"); ok {
+		return listens("", 0, from)
+	}
+	return listens(v.host, v.port, from)
+}
+
+// listens returns where a phone listens: at the address it sends from, as RFC 3581
+// §4 has it, also where a NAT is between and the phone did not ask for that. But
+// older ones of Cisco send from one port and listen on another: a Via with the
+// true address and no rport means its port (RFC 3261 §18.2.2).
+func listens(host string, viaPort int, from netip.AddrPort) netip.AddrPort {
+	addr, port := from.Addr().Unmap(), from.Port()
+	if host != "" {
+		if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap() == addr {
 			port = 5060
-			if v.Port > 0 {
-				port = uint16(v.Port)
+			if viaPort > 0 {
+				port = uint16(viaPort)
 			}
 		}
 	}
@@ -139,21 +155,14 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 	}
 }
 
-// onNew serves a request outside of dialogs.
+// onNew serves a request outside of dialogs, but for those that inquire answers.
 func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	switch req.Method {
 	case sipmsg.INVITE:
 		s.stats.invites.Add(1)
 		s.onInvite(req, tx, h)
-	case sipmsg.REGISTER:
-		s.stats.registers.Add(1)
-		if line, ok := s.authenticated(req, tx, h); ok {
-			s.registrar.register(req, tx, line, h)
-		}
 	case sipmsg.SUBSCRIBE:
 		s.events.subscribe(req, tx, h)
-	case sipmsg.OPTIONS:
-		s.onOptions(req, tx)
 	case sipmsg.BYE, sipmsg.UPDATE, sipmsg.INFO, sipmsg.NOTIFY, sipmsg.PRACK:
 		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist")
 	case sipmsg.REFER:
@@ -163,12 +172,6 @@ func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	default:
 		s.replyOnce(req, tx, 501, "Not Implemented", field{"Allow", allow}) // RFC 3261 §8.2.1
 	}
-}
-
-// onOptions tells what is understood (RFC 3261 §11.2). Phones ask to see whether we live.
-func (s *Server) onOptions(req *sipmsg.Request, tx *sipmsg.ServerTx) {
-	s.replyOnce(req, tx, 200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"},
-		field{"Supported", supported}, field{"Allow-Events", allowEvents})
 }
 
 // understood are the option tags that a request may require.
@@ -189,43 +192,26 @@ func unsupported(req *sipmsg.Request) string {
 
 // authenticated finds out who sends a request, or challenges the sender.
 func (s *Server) authenticated(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) (store.Line, bool) {
-	from := h.remote.Addr()
-	blocked := s.guard.blocked(from)
-	if blocked && len(req.GetHeaders("Authorization")) > 0 && !s.knownFrom(req, from) {
-		s.replyOnce(req, tx, 403, "Forbidden", field{"Retry-After", "60"})
+	var values []string
+	for _, h := range req.GetHeaders("Authorization") {
+		values = append(values, h.Value())
+	}
+	branch, _ := req.Via().Params.Get("branch")
+	line, r := s.identify(newClaim(string(req.Method), req.Recipient.String(), header(req, "User-Agent"), branch, values), h)
+	if r.code != 0 {
+		// Without transaction: a flood of requests that cost us a challenge each leaves nothing behind.
+		s.replyOnce(req, tx, r.code, r.reason, r.fields...)
 		return store.Line{}, false
 	}
-	line, result := s.digest.check(req)
-	switch result {
-	case granted:
-		if f := s.flows.find(h); f != nil {
-			f.known.Store(true)
-		}
-		return line, true
-	case wrong:
-		s.stats.authFailed.Add(1)
-		s.guard.failed(from)
-		if s.guard.mayLog() {
-			s.log.Warn("credentials refused", "method", string(req.Method), "source", h.remote, "user_agent", clip(header(req, "User-Agent"), 80))
-		}
-	}
-	var challenge []field
-	for _, c := range s.digest.challenges(result == stale, quirksOf(req).md5Only) {
-		challenge = append(challenge, field{"WWW-Authenticate", c})
-	}
-	// Without transaction: a flood of requests that cost us a challenge each leaves nothing behind.
-	s.replyOnce(req, tx, 401, "Unauthorized", challenge...)
-	return store.Line{}, false
+	return line, true
 }
 
-// knownFrom reports whether a request claims to be of a line that is registered
+// knownFrom reports whether credentials claim to be of a line that is registered
 // from the same address: spoofed failures must not lock a real phone out.
-func (s *Server) knownFrom(req *sipmsg.Request, from netip.Addr) bool {
-	for _, h := range req.GetHeaders("Authorization") {
-		if c, ok := parseCredentials(h.Value()); ok {
-			if line, ok := s.dir.Line(c["username"]); ok && s.registrar.hasSource(line.ID, from) {
-				return true
-			}
+func (s *Server) knownFrom(all []credentials, from netip.Addr) bool {
+	for i := range all {
+		if line, ok := s.dir.Line(all[i].username); ok && s.registrar.hasSource(line.ID, from) {
+			return true
 		}
 	}
 	return false
@@ -257,12 +243,37 @@ func (s *Server) respond(req *sipmsg.Request, tx *sipmsg.ServerTx, code int, rea
 }
 
 // replyOnce answers without keeping the transaction, as a stateless server does
-// (RFC 3261 §8.2.7): a repeated request is simply served again.
+// (RFC 3261 §8.2.7): a repeated request is simply served again. Who asks may be
+// unknown, so a datagram is answered with maxGain times its size at most.
 func (s *Server) replyOnce(req *sipmsg.Request, tx *sipmsg.ServerTx, code int, reason string, fields ...field) {
-	if err := tx.Connection().WriteMsg(s.answer(req, code, reason, nil, fields...)); err != nil {
+	defer tx.Terminate()
+	res := s.answer(req, code, reason, nil, fields...)
+	if limit := limitOf(s.front.sizeOf(req), "udp"); limit > 0 && !shorten(res, limit) {
+		return
+	}
+	if err := tx.Connection().WriteMsg(res); err != nil {
 		s.log.Debug("answer not sent", "code", code, "error", err)
 	}
-	tx.Terminate()
+}
+
+// shorten takes from an answer what it can do without, until it fits.
+func shorten(res *sipmsg.Response, limit int) bool {
+	for _, name := range []string{"", "Server", "Accept", "Allow", "Allow-Events", "WWW-Authenticate"} {
+		switch all := res.GetHeaders(name); {
+		case name == "WWW-Authenticate" && len(all) > 1:
+			last := all[len(all)-1] // what every phone understands
+			for range all {
+				res.RemoveHeader(name)
+			}
+			res.AppendHeader(last)
+		case name != "" && name != "WWW-Authenticate":
+			res.RemoveHeader(name)
+		}
+		if len(res.String()) <= limit {
+			return true
+		}
+	}
+	return false
 }
 
 // request finishes a request of ours for its way: Via, User-Agent, and the connection.

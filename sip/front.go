@@ -19,7 +19,7 @@ import (
 // names in full, one Via a line, one description of length and body.
 //
 // Two things of sipgo it works round by marking the top branch, and the answers
-// are unmarked by restoreVia. A CANCEL must not match its INVITE there: sipgo
+// are unmarked by restoreVia. (A field named by the mark says how long a datagram was.) A CANCEL must not match its INVITE there: sipgo
 // would answer both by itself with tags of its own, and let a 200 that crosses
 // the CANCEL replace the 487 in its retransmissions. And a request from before
 // RFC 3261, whose branch is no key, gets a key made of its other fields.
@@ -42,11 +42,13 @@ type rawMessage struct {
 	start  string
 	fields []field
 	body   []byte
+	size   int // octets that came
 }
 
 // verdict is what becomes of a message: data for sipgo, or a reply for its sender, or nothing.
 type verdict struct {
 	data  []byte
+	ask   *inquiry // answered at once, without sipgo
 	reply []byte
 	to    netip.AddrPort // of the reply
 	why   string         // of a refusal, for the log
@@ -64,13 +66,35 @@ func (f *front) read(data []byte, from netip.AddrPort, transport string) verdict
 	return f.request(m, from, transport)
 }
 
-// fullNames are the compact forms of RFC 3261 §7.3.3 and the event RFCs.
+// fullNames are the compact forms of RFC 3261 §7.3.3 and the event RFCs, and the names of fields that are looked for here.
 var fullNames = map[string]string{
 	"a": "Accept-Contact", "b": "Referred-By", "c": "Content-Type", "e": "Content-Encoding", "f": "From",
 	"i": "Call-ID", "k": "Supported", "l": "Content-Length", "m": "Contact", "o": "Event", "r": "Refer-To",
 	"s": "Subject", "t": "To", "u": "Allow-Events", "v": "Via", "x": "Session-Expires",
 	"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq", "contact": "Contact",
 	"content-length": "Content-Length", "content-type": "Content-Type", "max-forwards": "Max-Forwards",
+	"authorization": "Authorization", "expires": "Expires", "path": "Path", "proxy-require": "Proxy-Require",
+	"require": "Require", "supported": "Supported", "user-agent": "User-Agent",
+}
+
+// fullName returns the name of a field as it is looked for.
+func fullName(name string) string {
+	var buf [24]byte
+	if len(name) > len(buf) {
+		return name
+	}
+	lower := buf[:len(name)]
+	for i := range lower {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	if full := fullNames[string(lower)]; full != "" {
+		return full
+	}
+	return name
 }
 
 func splitMessage(data []byte) (*rawMessage, string) {
@@ -84,7 +108,7 @@ func splitMessage(data []byte) (*rawMessage, string) {
 	if len(head) > maxHead || len(data) > maxMessage {
 		return nil, "too large"
 	}
-	m := &rawMessage{body: body, fields: make([]field, 0, 16)}
+	m := &rawMessage{body: body, size: len(data), fields: make([]field, 0, 16)}
 	text := string(head)
 	m.start, text, _ = strings.Cut(text, "\r\n")
 	for text != "" {
@@ -105,9 +129,7 @@ func splitMessage(data []byte) (*rawMessage, string) {
 		if !colon || !isToken(name) || strings.ContainsAny(value, "\r\n\x00") {
 			name, value = "", line
 		}
-		if full := fullNames[strings.ToLower(name)]; full != "" {
-			name = full
-		}
+		name = fullName(name)
 		if len(m.fields) == maxFields {
 			return nil, "too many header fields"
 		}
@@ -140,14 +162,26 @@ type via struct {
 }
 
 func (v *via) String() string {
-	host := v.host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
+	var buf [128]byte
+	return string(v.append(buf[:0]))
+}
+
+func (v *via) append(b []byte) []byte {
+	b = append(b, "SIP/2.0/"...)
+	b = append(b, v.transport...)
+	b = append(b, ' ')
+	if strings.IndexByte(v.host, ':') >= 0 {
+		b = append(b, '[')
+		b = append(b, v.host...)
+		b = append(b, ']')
+	} else {
+		b = append(b, v.host...)
 	}
 	if v.port > 0 {
-		host += ":" + strconv.Itoa(v.port)
+		b = append(b, ':')
+		b = strconv.AppendInt(b, int64(v.port), 10)
 	}
-	return "SIP/2.0/" + v.transport + " " + host + v.params.String()
+	return v.params.append(b)
 }
 
 func (v *via) set(name, value string) {
@@ -257,7 +291,13 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 		if viaOK {
 			top = hops[0]
 		}
-		return verdict{reply: m.refusal(code, reason, hops, extra), to: replyAddr(top, from, transport), why: why}
+		reply := m.refusal(code, reason, hops, extra)
+		if limit := limitOf(m.size, transport); limit > 0 && len(reply) > limit {
+			if reply = m.refusal(code, reason, hops, nil); len(reply) > limit {
+				reply = nil
+			}
+		}
+		return verdict{reply: reply, to: replyAddr(top, from, transport), why: why}
 	}
 	if !strings.EqualFold(parts[len(parts)-1], "SIP/2.0") {
 		return refuse(505, "Version Not Supported", "version")
@@ -332,6 +372,9 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 	if strings.Contains(branch, f.mark) {
 		return refuse(400, "Bad Via", "marked branch")
 	}
+	if _, tagged := toAddr.params.get("tag"); method == "REGISTER" || method == "OPTIONS" && !tagged {
+		return verdict{ask: &inquiry{rawMessage: m, method: method, uri: parts[1], hops: hops, from: fromAddr, to: toAddr, callID: callID, seq: seq}}
+	}
 	if len(branch) <= len(cookie) || !strings.HasPrefix(branch, cookie) {
 		// RFC 3261 §17.2.3: what tells transactions apart without a branch.
 		tag, _ := fromAddr.params.get("tag")
@@ -348,6 +391,9 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 	b.Grow(len(m.body) + 1024)
 	b.WriteString(method + " " + parts[1] + " SIP/2.0\r\n")
 	m.write(&b, hops, fromAddr, toAddr, seq, method, body)
+	if transport == "udp" {
+		fmt.Fprintf(&b, "%s: %d\r\n", f.mark, m.size)
+	}
 	fmt.Fprintf(&b, "Max-Forwards: %d\r\nContent-Length: %d\r\n\r\n", maxForwards, len(body))
 	b.Write(body)
 	return verdict{data: b.Bytes()}
@@ -520,6 +566,12 @@ func (m *rawMessage) refusal(code int, reason string, hops []*via, extra []field
 	}
 	b.WriteString("Content-Length: 0\r\n\r\n")
 	return b.Bytes()
+}
+
+// sizeOf returns how many octets of a datagram a request was; 0 for one of a stream.
+func (f *front) sizeOf(req *sipmsg.Request) int {
+	n, _ := strconv.Atoi(header(req, f.mark))
+	return n
 }
 
 // restoreVia undoes the marks of the front reader in the top Via of an answer.

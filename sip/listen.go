@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -111,13 +112,18 @@ func (s *Server) watchAddresses() {
 
 // listenPacket opens one UDP socket.
 func (s *Server) listenPacket(ctx context.Context, a netip.AddrPort) (netip.AddrPort, func(), error) {
-	conn, err := s.cfg.Network.ListenPacket(ctx, a)
+	socket, err := s.cfg.Network.ListenPacket(ctx, a)
 	if err != nil {
 		return a, nil, err
 	}
+	conn, ok := socket.(packetConn)
+	if !ok {
+		socket.Close()
+		return a, nil, fmt.Errorf("%T is no UDP socket", socket)
+	}
 	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-	l := &packetListener{s: s, conn: conn, local: local}
+	l := &packetListener{s: s, conn: conn, local: local, queue: make(chan parcel, packetQueue)}
 	s.sockets.mu.Lock()
 	defer s.sockets.mu.Unlock()
 	s.sockets.packets = append(s.sockets.packets, l)

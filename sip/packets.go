@@ -3,9 +3,11 @@ package sip
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
-	"sync"
+	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,42 +15,97 @@ import (
 // before it starts with an empty table: it never forgets one by itself.
 const maxSources = 8192
 
-// packetListener is one UDP socket. Datagrams pass the front reader, then sipgo
-// reads them from the current packetFront.
-type packetListener struct {
-	s     *Server
-	conn  net.PacketConn
-	local netip.AddrPort
+// maxReaders is how many goroutines read one UDP socket: so many cores can answer registrations.
+const maxReaders = 4
 
-	mu      sync.Mutex
-	pending []byte // datagram handed from one packetFront to the next
-	from    net.Addr
+// packetQueue is how many messages may wait for sipgo before the readers wait too.
+const packetQueue = 256
+
+// packetConn is a UDP socket that moves packets without allocating addresses.
+type packetConn interface {
+	net.PacketConn
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+}
+
+// packetListener is one UDP socket. Its readers pass datagrams through the front
+// reader and answer what needs no transaction; sipgo takes the rest from the
+// current packetFront.
+type packetListener struct {
+	s       *Server
+	conn    packetConn
+	local   netip.AddrPort
+	queue   chan parcel // closed when the last reader has ended
+	reading atomic.Int32
+
+	pending parcel // handed from one packetFront to the next
+}
+
+// parcel is a message for sipgo.
+type parcel struct {
+	data []byte
+	from netip.AddrPort
 }
 
 // packetFront is what sipgo takes for the socket, until it has collected maxSources addresses.
 type packetFront struct {
 	net.PacketConn // for the methods that nothing changes
 	l              *packetListener
-	buf            []byte
 	sources        map[netip.AddrPort]struct{}
 	ready          chan struct{} // closed at the first read: sipgo knows the listener now
 	begun          bool
 	over           bool
 }
 
-// serve makes sipgo read from the listener and returns once it does.
+// serve makes sipgo read from the listener, and the listener from its socket.
 func (l *packetListener) serve() {
-	f := &packetFront{
-		PacketConn: l.conn, l: l, buf: make([]byte, 65536),
-		sources: make(map[netip.AddrPort]struct{}),
-		ready:   make(chan struct{}),
+	l.front()
+	n := 1
+	if _, ok := l.conn.(*net.UDPConn); ok {
+		n = min(runtime.GOMAXPROCS(0), maxReaders)
 	}
+	l.reading.Store(int32(n))
+	for range n {
+		l.s.readers.Go(l.read)
+	}
+}
+
+// front makes a packetFront and returns once sipgo reads from it.
+func (l *packetListener) front() {
+	f := &packetFront{PacketConn: l.conn, l: l, sources: make(map[netip.AddrPort]struct{}), ready: make(chan struct{})}
 	l.s.readers.Go(func() {
 		if err := l.s.tpl.ServeUDP(f); err != nil {
 			l.s.log.Error("udp listener stopped", "local", l.local, "error", err)
 		}
 	})
 	<-f.ready
+}
+
+// read serves the socket until it is closed.
+func (l *packetListener) read() {
+	defer func() {
+		if l.reading.Add(-1) == 0 {
+			close(l.queue)
+		}
+	}()
+	buf := make([]byte, 65536)
+	for {
+		n, from, err := l.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || l.s.ctx.Err() != nil {
+				return
+			}
+			l.s.log.Warn("udp read failed", "local", l.local, "error", err)
+			if !l.s.pause(10 * time.Millisecond) {
+				return
+			}
+			continue
+		}
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if data := l.judge(buf[:n], from); data != nil {
+			l.queue <- parcel{data, from}
+		}
+	}
 }
 
 // ReadFrom returns the next datagram that sipgo is to see. Any error would end
@@ -63,44 +120,22 @@ func (f *packetFront) ReadFrom(p []byte) (int, net.Addr, error) {
 		f.l.s.pause(time.Second)
 		return 0, nil, net.ErrClosed
 	}
-	f.l.mu.Lock()
-	data, from := f.l.pending, f.l.from
-	f.l.pending, f.l.from = nil, nil
-	f.l.mu.Unlock()
-	if data != nil {
-		f.note(from.(*net.UDPAddr).AddrPort())
-		return copy(p, data), from, nil
+	next := f.l.pending
+	f.l.pending = parcel{}
+	for next.data == nil || len(next.data) > len(p) {
+		var open bool
+		if next, open = <-f.l.queue; !open {
+			return 0, nil, net.ErrClosed
+		}
 	}
-	for {
-		n, addr, err := f.PacketConn.ReadFrom(f.buf)
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) || f.l.s.ctx.Err() != nil {
-				return 0, nil, net.ErrClosed
-			}
-			f.l.s.log.Warn("udp read failed", "local", f.l.local, "error", err)
-			if !f.l.s.pause(10 * time.Millisecond) {
-				return 0, nil, net.ErrClosed
-			}
-			continue
-		}
-		from := addr.(*net.UDPAddr).AddrPort()
-		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		data := f.l.judge(f.buf[:n], from)
-		if data == nil || len(data) > len(p) {
-			continue
-		}
-		src := net.UDPAddrFromAddrPort(from)
-		if _, known := f.sources[from]; !known && len(f.sources) >= maxSources {
-			f.l.mu.Lock()
-			f.l.pending, f.l.from = bytes.Clone(data), src
-			f.l.mu.Unlock()
-			f.over = true
-			f.l.serve()
-			return f.ReadFrom(p)
-		}
-		f.note(from)
-		return copy(p, data), src, nil
+	if _, known := f.sources[next.from]; !known && len(f.sources) >= maxSources {
+		f.l.pending = next
+		f.over = true
+		f.l.front()
+		return f.ReadFrom(p)
 	}
+	f.note(next.from)
+	return copy(p, next.data), net.UDPAddrFromAddrPort(next.from), nil
 }
 
 // note counts a source. With several listeners it also tells sipgo that answers
@@ -122,38 +157,24 @@ func (l *packetListener) judge(data []byte, from netip.AddrPort) []byte {
 	if len(bytes.Trim(data, "\r\n\x00 ")) == 0 || isSTUN(data) {
 		return nil // RFC 5626 §3.5.1, §3.5.2: keep-alives
 	}
-	if l.s.ctx.Err() != nil {
-		return nil // closing
-	}
-	l.s.stats.received.Add(1)
-	if !l.s.guard.admit(from) {
-		l.s.stats.throttled.Add(1)
-		return nil
-	}
-	l.s.trace.received(data, hop{"udp", l.local, from})
-	v := l.s.front.read(data, from, "udp")
-	if v.data == nil {
-		l.s.refused(v.why, data, from, "udp")
-	}
-	if v.reply != nil {
-		if _, err := l.writeTo(v.reply, net.UDPAddrFromAddrPort(v.to)); err != nil {
-			l.s.log.Debug("answer not sent", "peer", v.to, "error", err)
-		}
-	}
-	return v.data
+	return l.s.judge(data, hop{"udp", l.local, from}, l)
 }
 
-// writeTo sends a datagram; all that leave pass here.
-func (l *packetListener) writeTo(p []byte, to net.Addr) (int, error) {
-	if a, ok := to.(*net.UDPAddr); ok {
-		remote := a.AddrPort()
-		l.s.trace.sent(p, hop{"udp", l.local, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())})
-	}
-	return l.conn.WriteTo(p, to)
+func (l *packetListener) reply(answer []byte, to netip.AddrPort) error {
+	_, err := l.conn.WriteToUDPAddrPort(answer, to)
+	return err
 }
 
 // WriteTo sends what sipgo has to say.
-func (f *packetFront) WriteTo(p []byte, to net.Addr) (int, error) { return f.l.writeTo(p, to) }
+func (f *packetFront) WriteTo(p []byte, to net.Addr) (int, error) {
+	a, ok := to.(*net.UDPAddr)
+	if !ok {
+		return 0, fmt.Errorf("%v is no UDP address", to)
+	}
+	remote := netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
+	f.l.s.trace.sent(p, hop{"udp", f.l.local, remote})
+	return f.l.conn.WriteToUDPAddrPort(p, remote)
+}
 
 // isSTUN recognises RFC 5389 §6: two zero bits and the magic cookie.
 func isSTUN(b []byte) bool {

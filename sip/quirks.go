@@ -3,8 +3,6 @@ package sip
 import (
 	"regexp"
 	"strings"
-
-	sipmsg "github.com/emiago/sipgo/sip"
 )
 
 // quirk is a fault of a family of phones that we live with.
@@ -26,11 +24,7 @@ var quirks = []quirk{
 
 // quirksOf returns what is known of the phone that sent a request. A phone that lies about itself gains nothing:
 // MD5 is open to every phone.
-func quirksOf(req *sipmsg.Request) quirk {
-	agent, branch := header(req, "User-Agent"), ""
-	if via := req.Via(); via != nil {
-		branch, _ = via.Params.Get("branch")
-	}
+func quirksOf(agent, branch string) quirk {
 	for _, q := range quirks {
 		switch {
 		case q.agent != "" && !strings.HasPrefix(agent, q.agent), q.agent == "" && agent != "":

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	sipmsg "github.com/emiago/sipgo/sip"
-
 	"pbx/event"
 	"pbx/store"
 )
@@ -45,6 +43,7 @@ type registrar struct {
 type registered struct {
 	line     store.Line
 	bindings []*store.Binding
+	served   [2]served // the last requests: of two flows that a phone may have
 }
 
 func newRegistrar(s *Server, b Bindings) *registrar {
@@ -187,56 +186,51 @@ func (r *registrar) hasSource(line store.ID, from netip.Addr) bool {
 // wanted is one Contact of a REGISTER request.
 type wanted struct {
 	uri     string
-	key     string // what makes two contacts the same
 	expires time.Duration
 	inst    string
 	regID   int
 }
 
-// register serves a REGISTER that was authenticated for line.
-func (r *registrar) register(req *sipmsg.Request, tx *sipmsg.ServerTx, line store.Line, h hop) {
+// register serves a REGISTER that was authenticated for line. kept says that the
+// registrar itself knows the request when it comes again.
+func (r *registrar) register(in *inquiry, line store.Line, h hop) (answer reply, kept bool) {
 	s := r.s
-	if userOf(&req.To().Address) != line.Username {
-		s.respond(req, tx, 403, "Forbidden") // RFC 3261 §10.3 step 4: nobody registers for others
-		return
+	to, ok := parseURI(in.to.uri)
+	if !ok || userOf(&to) != line.Username {
+		return refusal(403, "Forbidden"), false // RFC 3261 §10.3 step 4: nobody registers for others
 	}
 	asked := defaultExpires
-	if text := header(req, "Expires"); text != "" {
+	if text := in.value("Expires"); text != "" {
 		asked = seconds(text, defaultExpires)
 	}
-	contacts, star, ok := readContacts(req, asked)
+	contacts, star, ok := readContacts(in.list("Contact"), asked)
 	switch {
 	case !ok || star && (len(contacts) > 0 || asked != 0):
-		s.respond(req, tx, 400, "Bad Contact") // RFC 3261 §10.3 step 6
-		return
+		return refusal(400, "Bad Contact"), false // RFC 3261 §10.3 step 6
 	case len(contacts) > maxBindings:
-		s.respond(req, tx, 403, "Too Many Contacts")
-		return
+		return refusal(403, "Too Many Contacts"), false
 	}
 	for i := range contacts {
 		c := &contacts[i]
 		if c.expires > 0 && c.expires < minExpires { // RFC 3261 §10.3 step 7
-			s.respond(req, tx, 423, "Interval Too Brief", field{"Min-Expires", strconv.Itoa(int(minExpires / time.Second))})
-			return
+			return refusal(423, "Interval Too Brief", field{"Min-Expires", strconv.Itoa(int(minExpires / time.Second))}), false
 		}
 		c.expires = min(c.expires, maxExpires)
 	}
-	code, reason, fresh := r.update(req, line, h, contacts, star)
-	if code != 200 {
-		s.respond(req, tx, code, reason)
-		return
+	answer, kept, fresh := r.update(in, line, h, contacts, star)
+	if answer.code == 200 {
+		s.stats.registered.Add(1)
 	}
-	s.respond(req, tx, 200, "OK", r.answer(req, line)...)
-	s.stats.registered.Add(1)
 	if fresh {
 		s.events.registered(line.ID, h.remote.String())
 	}
+	return answer, kept
 }
 
 // update changes all bindings of the request or none (RFC 3261 §10.3 step 7).
-func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts []wanted, star bool) (code int, reason string, fresh bool) {
+func (r *registrar) update(in *inquiry, line store.Line, h hop, contacts []wanted, star bool) (answer reply, kept, fresh bool) {
 	now := time.Now()
-	callID, seq := req.CallID().Value(), req.CSeq().SeqNo
+	callID, seq := in.callID, in.seq
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	reg := r.lines[line.ID]
@@ -247,19 +241,20 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 	}
 	if star {
 		for _, b := range old {
-			contacts = append(contacts, wanted{uri: b.Contact, key: contactKey(b.Contact, b.Instance, b.RegID)})
+			contacts = append(contacts, wanted{uri: b.Contact, inst: b.Instance, regID: b.RegID})
 		}
 	}
 	match := make([]*store.Binding, len(contacts))
 	live := len(old)
-	for i, c := range contacts {
+	for i := range contacts {
+		c := &contacts[i]
 		for _, b := range old {
-			if contactKey(b.Contact, b.Instance, b.RegID) != c.key {
+			if !c.means(b) {
 				continue
 			}
 			match[i] = b
 			if b.CallID == callID && b.CSeq >= seq { // RFC 3261 §10.3 step 7: out of order
-				return 500, "Out Of Order", false
+				return refusal(500, "Out Of Order"), false, false
 			}
 		}
 		switch {
@@ -296,17 +291,25 @@ func (r *registrar) update(req *sipmsg.Request, line store.Line, h hop, contacts
 			b.Source = source
 		}
 		b.Local, b.Transport = h.local.String(), h.transport
-		b.UserAgent = clip(header(req, "User-Agent"), 200)
+		b.UserAgent = clip(in.value("User-Agent"), 200)
 		b.CallID, b.CSeq = callID, seq
-		b.Path = headerList(req, "Path") // RFC 3327 §5.3
+		b.Path = in.list("Path") // RFC 3327 §5.3
 		b.ExpiresAt = now.Add(c.expires)
 		delete(r.drop, b.ID)
 		r.put[b.ID] = *b
 	}
-	signal(r.dirty)
-	signal(r.wake)
-	r.changed(line, len(old) > 0)
-	return 200, "OK", fresh
+	if len(contacts) > 0 {
+		signal(r.dirty)
+		signal(r.wake)
+		r.changed(line, len(old) > 0)
+	}
+	if reg = r.lines[line.ID]; reg == nil {
+		return r.listing(in, nil, now), false, fresh
+	}
+	if in.print != 0 {
+		reg.served = [2]served{{in.print, now}, reg.served[0]}
+	}
+	return r.listing(in, reg.bindings, now), in.print != 0, fresh
 }
 
 // stalest returns the binding that was refreshed longest ago, of those that are
@@ -338,39 +341,40 @@ func (r *registrar) changed(line store.Line, before bool) {
 	r.s.bus.Publish(event.News{Kind: event.RegistrationChanged, Account: line.AccountID, Users: []store.ID{line.UserID}, Data: n})
 }
 
-// answer lists every binding of the line (RFC 3261 §10.3 step 8).
-func (r *registrar) answer(req *sipmsg.Request, line store.Line) []field {
-	_, bindings, _ := r.line(line.ID)
-	var fields []field
-	now := time.Now()
+// listing is the answer that lists every binding of a line (RFC 3261 §10.3 step 8), as of now. mu is held.
+func (r *registrar) listing(in *inquiry, bindings []*store.Binding, now time.Time) reply {
+	fields := make([]field, 0, len(bindings)+4)
 	for _, b := range bindings {
-		c := "<" + b.Contact + ">;expires=" + strconv.Itoa(int(max(0, b.ExpiresAt.Sub(now)).Round(time.Second)/time.Second))
+		var buf [256]byte
+		c := append(append(append(buf[:0], '<'), b.Contact...), ">;expires="...)
+		c = strconv.AppendInt(c, int64(max(0, b.ExpiresAt.Sub(now)).Round(time.Second)/time.Second), 10)
 		if b.Instance != "" {
-			c += `;+sip.instance=` + quote(b.Instance)
+			c = append(append(c, ";+sip.instance="...), quote(b.Instance)...)
 		}
 		if b.RegID != 0 {
-			c += ";reg-id=" + strconv.Itoa(b.RegID)
+			c = strconv.AppendInt(append(c, ";reg-id="...), int64(b.RegID), 10)
 		}
-		fields = append(fields, field{"Contact", c})
+		fields = append(fields, field{"Contact", string(c)})
 	}
-	if supports(req, "path") {
-		for _, p := range headerList(req, "Path") {
+	if in.supports("path") {
+		for _, p := range in.list("Path") {
 			fields = append(fields, field{"Path", p}) // RFC 3327 §5.3
 		}
 	}
-	if supports(req, "outbound") && strings.Contains(header(req, "Contact"), "reg-id") {
+	if strings.Contains(in.value("Contact"), "reg-id") && in.supports("outbound") {
 		fields = append(fields, field{"Require", "outbound"}) // RFC 5626 §6
 	}
-	return append(fields, field{"Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")})
+	var date [len(dateForm)]byte
+	fields = append(fields, field{"Date", string(now.UTC().AppendFormat(date[:0], dateForm))})
+	return reply{code: 200, reason: "OK", fields: fields}
 }
 
-func supports(req *sipmsg.Request, option string) bool {
-	return slices.ContainsFunc(headerList(req, "Supported"), func(s string) bool { return strings.EqualFold(s, option) })
-}
+// dateForm is RFC 3261 §20.17.
+const dateForm = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// readContacts reads the Contact fields of a REGISTER.
-func readContacts(req *sipmsg.Request, asked time.Duration) (all []wanted, star, ok bool) {
-	for _, item := range headerList(req, "Contact") {
+// readContacts reads the Contact items of a REGISTER.
+func readContacts(items []string, asked time.Duration) (all []wanted, star, ok bool) {
+	for _, item := range items {
 		if item == "*" {
 			star = true
 			continue
@@ -398,13 +402,24 @@ func readContacts(req *sipmsg.Request, asked time.Duration) (all []wanted, star,
 			}
 			w.regID = int(n)
 		}
-		w.key = contactKey(w.uri, w.inst, w.regID)
-		if slices.ContainsFunc(all, func(o wanted) bool { return o.key == w.key }) {
+		if slices.ContainsFunc(all, func(o wanted) bool { return sameContact(o.uri, w.uri, o.inst, w.inst, o.regID, w.regID) }) {
 			continue
 		}
 		all = append(all, w)
 	}
 	return all, star, true
+}
+
+// means reports whether a contact is that of a binding.
+func (c *wanted) means(b *store.Binding) bool {
+	return sameContact(c.uri, b.Contact, c.inst, b.Instance, c.regID, b.RegID)
+}
+
+func sameContact(uri1, uri2, inst1, inst2 string, reg1, reg2 int) bool {
+	if uri1 == uri2 && inst1 == inst2 && reg1 == reg2 {
+		return true
+	}
+	return contactKey(uri1, inst1, reg1) == contactKey(uri2, inst2, reg2)
 }
 
 // contactKey is equal for contacts that are the same binding: RFC 5626 §6 for

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -48,6 +49,8 @@ type Server struct {
 	tpl       *sipmsg.TransportLayer
 	txl       *sipmsg.TransactionLayer
 	front     *front
+	seed      maphash.Seed // of prints and tags
+	repeats   repeats
 	guard     *guard
 	digest    *digest
 	registrar *registrar
@@ -119,6 +122,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	s := &Server{
 		cfg: cfg, log: cfg.Log, dir: dir, boxes: m, bus: bus, lamps: noLamps{},
 		front:  &front{mark: strings.ToLower(rand.Text()[:12])},
+		seed:   maphash.MakeSeed(),
 		guard:  newGuard(),
 		digest: newDigest(cfg.Realm, dir),
 		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]*Leg),

@@ -303,28 +303,14 @@ func (f *flow) consume(n int) {
 	}
 }
 
-// judge passes a whole message through the front reader and answers what it refuses.
+// judge passes a whole message through the front reader; nil means that it is done with.
 func (f *flow) judge(data []byte) []byte {
-	s := f.fs.s
-	if s.ctx.Err() != nil {
-		return nil // closing
-	}
-	s.stats.received.Add(1)
-	if !s.guard.admit(f.remote) {
-		s.stats.throttled.Add(1)
-		return nil
-	}
-	s.trace.received(data, hop{f.transport, f.local, f.remote})
-	v := s.front.read(data, f.remote, f.transport)
-	if v.data == nil {
-		s.refused(v.why, data, f.remote, f.transport)
-	}
-	if v.reply != nil {
-		if _, err := f.Write(v.reply); err != nil {
-			s.log.Debug("answer not sent", "peer", f.remote, "error", err)
-		}
-	}
-	return v.data
+	return f.fs.s.judge(data, f.hop(), f)
+}
+
+func (f *flow) reply(answer []byte, _ netip.AddrPort) error {
+	_, err := f.Write(answer)
+	return err
 }
 
 // contentLength finds the length of the body in a header; without one, or with

@@ -21,17 +21,18 @@ func (p params) get(name string) (string, bool) {
 	return "", false
 }
 
-func (p params) String() string {
-	var b strings.Builder
+func (p params) String() string { return string(p.append(nil)) }
+
+func (p params) append(b []byte) []byte {
 	for _, q := range p {
-		b.WriteByte(';')
-		b.WriteString(q.name)
+		b = append(b, ';')
+		b = append(b, q.name...)
 		if q.value != "" {
-			b.WriteByte('=')
-			b.WriteString(q.value)
+			b = append(b, '=')
+			b = append(b, q.value...)
 		}
 	}
-	return b.String()
+	return b
 }
 
 // address is a name-addr or addr-spec of From, To, Contact, Route (RFC 3261 §20.10).
