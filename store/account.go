@@ -30,6 +30,7 @@ type Account struct {
 	ParkingTimeout       time.Duration
 	InboundFaxLimit      int
 	OutboundFaxLimit     int
+	TraceDays            int // how long the SIP messages of a call are kept; 0: DefaultTraceDays
 
 	// ProvisioningToken is the secret part of the address that phones boot against; empty while none was generated.
 	ProvisioningToken Secret
@@ -39,6 +40,9 @@ type Account struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
+
+// DefaultTraceDays is how long the messages of a call are kept unless the account says otherwise.
+const DefaultTraceDays = 30
 
 // Validate returns FieldErrors, or nil.
 func (a *Account) Validate() error {
@@ -62,6 +66,9 @@ func (a *Account) Validate() error {
 	}
 	checkFaxLimit(&e, "inbound_fax_limit", a.InboundFaxLimit)
 	checkFaxLimit(&e, "outbound_fax_limit", a.OutboundFaxLimit)
+	if a.TraceDays < 0 || a.TraceDays > 365 {
+		e.Add("trace_days", "Traces of calls can be kept for 1 to 365 days.")
+	}
 	if utf8.RuneCountInString(a.BillingAddress) > 500 {
 		e.Add("billing_address", "Billing address must have at most 500 characters.")
 	}

@@ -19,6 +19,8 @@ var (
 	ErrReadOnly = errors.New("the disk is read-only")
 	// ErrBusy says that writing takes too long; the caller should go on without it or try later.
 	ErrBusy = errors.New("the database is busy")
+	// ErrTooMany says that as many wait there as may.
+	ErrTooMany = errors.New("too many wait already")
 	// ErrClosed says that the store is closed.
 	ErrClosed = errors.New("the store is closed")
 )

@@ -15,9 +15,9 @@ import (
 const accountColumns = `id, version, name, email, timezone, country, billing_address, extension_length, hold_music_clip_id,
 	transcription_enabled, recording_enabled, parking_timeout_ms, inbound_fax_limit, outbound_fax_limit,
 	provisioning_token_sealed, phone_admin_password_sealed, created_at, updated_at,
-	default_outbound_number_id, outbound_countries`
+	default_outbound_number_id, outbound_countries, trace_days`
 
-const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, email = excluded.email,
 	timezone = excluded.timezone, country = excluded.country, billing_address = excluded.billing_address,
 	extension_length = excluded.extension_length, hold_music_clip_id = excluded.hold_music_clip_id,
@@ -25,7 +25,7 @@ const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?
 	parking_timeout_ms = excluded.parking_timeout_ms, inbound_fax_limit = excluded.inbound_fax_limit,
 	outbound_fax_limit = excluded.outbound_fax_limit, provisioning_token_sealed = excluded.provisioning_token_sealed,
 	phone_admin_password_sealed = excluded.phone_admin_password_sealed, updated_at = excluded.updated_at,
-	default_outbound_number_id = excluded.default_outbound_number_id, outbound_countries = excluded.outbound_countries`
+	default_outbound_number_id = excluded.default_outbound_number_id, outbound_countries = excluded.outbound_countries, trace_days = excluded.trace_days`
 
 func accountRow(v *vault, a *store.Account) []any {
 	return []any{
@@ -34,7 +34,7 @@ func accountRow(v *vault, a *store.Account) []any {
 		v.seal(a.ProvisioningToken, "accounts", a.ID, "provisioning_token"),
 		v.seal(a.PhoneAdminPassword, "accounts", a.ID, "phone_admin_password"),
 		micros(a.CreatedAt), micros(a.UpdatedAt),
-		a.DefaultOutboundNumberID, list(a.OutboundCountries),
+		a.DefaultOutboundNumberID, list(a.OutboundCountries), a.TraceDays,
 	}
 }
 
@@ -47,7 +47,7 @@ func loadAccounts(ctx context.Context, q querier, v *vault) ([]store.Account, er
 		var countries string
 		err := scan(&a.ID, &a.Version, &a.Name, &a.Email, &a.Timezone, &a.Country, &a.BillingAddress, &a.ExtensionLength,
 			&a.HoldMusicClipID, &a.TranscriptionEnabled, &a.RecordingEnabled, &parking, &a.InboundFaxLimit, &a.OutboundFaxLimit,
-			&token, &password, &created, &updated, &a.DefaultOutboundNumberID, &countries)
+			&token, &password, &created, &updated, &a.DefaultOutboundNumberID, &countries, &a.TraceDays)
 		if err != nil {
 			return err
 		}
@@ -87,6 +87,7 @@ func accountFields(a *store.Account) []field {
 		{name: "parking_timeout_s", value: a.ParkingTimeout.Seconds()},
 		{name: "inbound_fax_limit", value: a.InboundFaxLimit},
 		{name: "outbound_fax_limit", value: a.OutboundFaxLimit},
+		{name: "trace_days", value: a.TraceDays},
 		{name: "provisioning_token", value: a.ProvisioningToken, secret: true},
 		{name: "phone_admin_password", value: a.PhoneAdminPassword, secret: true},
 	}
@@ -134,6 +135,9 @@ func (tx *Tx) SaveAccount(a *store.Account, ifVersion int64) error {
 }
 
 func (tx *Tx) putAccount(before, a *store.Account, verb string) error {
+	if a.TraceDays == 0 {
+		a.TraceDays = store.DefaultTraceDays
+	}
 	if err := tx.exec("save account", upsertAccount, accountRow(tx.db.vault, a)...); err != nil {
 		return err
 	}

@@ -67,6 +67,7 @@ type DB struct {
 	// What follows belongs to the holder of turn.
 	merged   merger
 	recorded int // activity entries of this life
+	traced   int // traces of this life
 
 	closing sync.Once
 }

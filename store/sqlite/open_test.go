@@ -285,7 +285,7 @@ func TestSchema(t *testing.T) {
 		}
 		var owned int
 		err := h.write.QueryRow(`SELECT count(*) FROM pragma_table_info(?) WHERE name = 'account_id'`, name).Scan(&owned)
-		if owned == 0 && name != "accounts" && name != "vault" {
+		if owned == 0 && name != "accounts" && name != "vault" && name != "bans" { // there is one door
 			t.Errorf("table %s has no account_id", name)
 		}
 		return err
