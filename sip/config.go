@@ -2,6 +2,8 @@ package sip
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +17,15 @@ import (
 type Config struct {
 	// UDP and TCP are the addresses to listen on. A wildcard address stands for
 	// every address of this host, port 0 for a free port.
-	UDP, TCP []netip.AddrPort
+	UDP, TCP, TLS []netip.AddrPort
+	// OldTLS are listeners that also speak TLS 1.0 and 1.1 and the ciphers of their
+	// time, for old phones.
+	OldTLS []netip.AddrPort
+	// Certificate chooses the certificate that a TLS client is shown. It is asked for
+	// each connection, so a renewed one needs no restart.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// CarrierCAs are trusted for the certificates of carriers; nil: those of the machine.
+	CarrierCAs *x509.CertPool
 	// Advertise is the host or IP that Contact and Via show to phones. Empty: the
 	// local address that the phone's packets reach.
 	Advertise string
@@ -156,7 +166,7 @@ func (r *Refusal) Error() string { return fmt.Sprintf("refused: %d %s", r.Code, 
 
 // Listener is one bound socket.
 type Listener struct {
-	Transport string // "udp" or "tcp"
+	Transport string // "udp", "tcp", "tls"
 	Addr      netip.AddrPort
 }
 

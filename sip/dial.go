@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -48,6 +49,10 @@ func (s *Server) connect(ctx context.Context, transport string, remote netip.Add
 		return hop{transport, local, remote}, err
 	case "tcp":
 		serverName = ""
+	case "tls":
+		if serverName == "" {
+			serverName = remote.Addr().String()
+		}
 	default:
 		return hop{}, fmt.Errorf("connect to %s: transport %q cannot be dialled", remote, transport)
 	}
@@ -99,12 +104,8 @@ func (fs *flows) dial(p destination, d *dialing) {
 	}
 	fs.mu.Unlock()
 	if err == nil {
-		fs.serve(f)
-		select {
-		case <-f.reading: // sipgo knows it now
-		case <-fs.closed:
-			f, err = nil, errClosed
-		}
+		close(f.turn)
+		fs.introduce(f)
 	}
 	d.f, d.err = f, err
 	close(d.done)
@@ -118,7 +119,7 @@ func (fs *flows) addDialled(conn net.Conn, p destination) (*flow, error) {
 		return nil, errors.New("connection without addresses of its own")
 	}
 	f := fs.add(conn, p.transport, local, p.remote)
-	f.peer, f.reading = &p, make(chan struct{})
+	f.peer = &p
 	f.known.Store(true)
 	fs.dialled[p] = f
 	return f, nil
@@ -130,7 +131,16 @@ func (s *Server) open(ctx context.Context, p destination) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.cfg.Network.Dial(ctx, local.Addr(), p.remote)
+	conn, err := s.cfg.Network.Dial(ctx, local.Addr(), p.remote)
+	if err != nil || p.transport != "tls" {
+		return conn, err
+	}
+	secured := tls.Client(conn, s.clientTLS(p.name))
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured, nil
 }
 
 // localFor returns the listener that a peer at remote is to see us at: the one

@@ -13,7 +13,7 @@ import (
 
 // hop is the way between us and a peer: which of our listeners, and where the peer is.
 type hop struct {
-	transport     string // "udp", "tcp"
+	transport     string // "udp", "tcp", "tls"
 	local, remote netip.AddrPort
 }
 

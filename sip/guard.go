@@ -44,13 +44,14 @@ type guard struct {
 	messages map[netip.Addr]*bucket
 	failures map[netip.Addr]*bucket
 	phones   map[netip.AddrPort]*phoneLimit
+	friends  map[netip.Addr]int // bindings by address
 	logs     bucket
 
 	unlimited bool // for measurements
 }
 
 func newGuard() *guard {
-	return &guard{phones: make(map[netip.AddrPort]*phoneLimit), messages: make(map[netip.Addr]*bucket), failures: make(map[netip.Addr]*bucket)}
+	return &guard{phones: make(map[netip.AddrPort]*phoneLimit), friends: make(map[netip.Addr]int), messages: make(map[netip.Addr]*bucket), failures: make(map[netip.Addr]*bucket)}
 }
 
 // phoneLimit is the limit of the one address and port that a registered phone
@@ -77,6 +78,16 @@ func (g *guard) know(source string, more int) {
 	if p.bindings += more; p.bindings <= 0 {
 		delete(g.phones, from)
 	}
+	if g.friends[from.Addr()] += more; g.friends[from.Addr()] <= 0 {
+		delete(g.friends, from.Addr())
+	}
+}
+
+// knows reports whether a phone is registered from this address.
+func (g *guard) knows(a netip.Addr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.friends[a] > 0
 }
 
 // network is the address a limit counts for: IPv6 hosts own a /64.

@@ -387,11 +387,7 @@ func (s *Server) identify(c claim, h hop) (store.Line, reply) {
 	line, result := s.digest.check(c.method, c.uri, c.credentials)
 	switch result {
 	case granted:
-		if h.transport != "udp" {
-			if f := s.flows.find(h); f != nil {
-				f.known.Store(true)
-			}
-		}
+		s.flows.authenticated(h)
 		return line, reply{}
 	case wrong:
 		s.stats.authFailed.Add(1)

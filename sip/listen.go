@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -28,8 +29,9 @@ type sockets struct {
 // streamListener is one socket that accepts connections.
 type streamListener struct {
 	net.Listener
-	transport string // "tcp"
+	transport string // "tcp", "tls"
 	local     netip.AddrPort
+	tls       *tls.Config // of "tls"
 }
 
 // opener opens the socket of one transport and makes it served.
@@ -42,7 +44,12 @@ func (s *Server) listen(ctx context.Context) (serve []func(), err error) {
 		name  string
 		addrs []netip.AddrPort
 		open  opener
-	}{{"udp", s.cfg.UDP, s.listenPacket}, {"tcp", s.cfg.TCP, s.listenStream}} {
+	}{
+		{"udp", s.cfg.UDP, s.listenPacket},
+		{"tcp", s.cfg.TCP, s.streamOpener("tcp", nil)},
+		{"tls", s.cfg.TLS, s.streamOpener("tls", s.serverTLS(false))},
+		{"tls", s.cfg.OldTLS, s.streamOpener("tls", s.serverTLS(true))},
+	} {
 		places, err := expand(s.cfg.Network, t.addrs)
 		if err != nil {
 			return serve, err
@@ -130,18 +137,20 @@ func (s *Server) listenPacket(ctx context.Context, a netip.AddrPort) (netip.Addr
 	return local, l.serve, nil
 }
 
-// listenStream opens one TCP socket.
-func (s *Server) listenStream(ctx context.Context, a netip.AddrPort) (netip.AddrPort, func(), error) {
-	l, err := s.cfg.Network.Listen(ctx, a)
-	if err != nil {
-		return a, nil, err
+// streamOpener opens sockets that accept connections.
+func (s *Server) streamOpener(transport string, cfg *tls.Config) opener {
+	return func(ctx context.Context, a netip.AddrPort) (netip.AddrPort, func(), error) {
+		l, err := s.cfg.Network.Listen(ctx, a)
+		if err != nil {
+			return a, nil, err
+		}
+		local, _ := addrPortOf(l.Addr())
+		sl := &streamListener{l, transport, local, cfg}
+		s.sockets.mu.Lock()
+		defer s.sockets.mu.Unlock()
+		s.sockets.streams = append(s.sockets.streams, sl)
+		return local, func() { s.readers.Go(func() { s.acceptStreams(sl) }) }, nil
 	}
-	local, _ := addrPortOf(l.Addr())
-	sl := &streamListener{l, "tcp", local}
-	s.sockets.mu.Lock()
-	defer s.sockets.mu.Unlock()
-	s.sockets.streams = append(s.sockets.streams, sl)
-	return local, func() { s.readers.Go(func() { s.acceptStreams(sl) }) }, nil
 }
 
 // Listeners returns the bound sockets, UDP first.

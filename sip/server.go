@@ -115,8 +115,11 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	if strings.ContainsAny(cfg.Advertise, " \t\r\n<>@;") {
 		return nil, fmt.Errorf("advertised host %q: not a host name or address", cfg.Advertise)
 	}
-	if len(cfg.UDP)+len(cfg.TCP) == 0 {
+	if len(cfg.UDP)+len(cfg.TCP)+len(cfg.TLS)+len(cfg.OldTLS) == 0 {
 		return nil, errors.New("no address to listen on")
+	}
+	if len(cfg.TLS)+len(cfg.OldTLS) > 0 && cfg.Certificate == nil {
+		return nil, errors.New("TLS without a certificate")
 	}
 	prepareSipgo()
 	s := &Server{

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -15,8 +16,9 @@ import (
 )
 
 const (
-	maxConnections   = 8192
-	maxConnPerSource = 1024             // an office behind one address has many phones
+	maxConnections   = 20000
+	maxStrangeFlows  = 4096             // connections that never authenticated
+	maxConnPerSource = 1024             // of them from one address: an office behind it has many phones
 	messageTime      = 10 * time.Second // a message must be complete in this time
 	strangerTime     = 60 * time.Second // a connection that never authenticated may be idle
 	idleTime         = maxExpires + 5*time.Minute
@@ -34,7 +36,11 @@ type flows struct {
 
 	mu       sync.Mutex
 	open     map[ends]*flow
-	bySource map[netip.Addr]int    // connections that peers opened
+	strange  int                // connections that have not authenticated
+	bySource map[netip.Addr]int // the same by source
+	shaking  int                // TLS handshakes that go on
+	shakers  map[netip.Addr]int // the same by source
+	shakes   map[netip.Addr]*bucket
 	dialled  map[destination]*flow // those that we opened
 	dialing  map[destination]*dialing
 }
@@ -46,7 +52,8 @@ type ends struct{ local, remote netip.AddrPort }
 func newFlows(s *Server) *flows {
 	return &flows{
 		s: s, queue: make(chan net.Conn), closed: make(chan struct{}),
-		open: make(map[ends]*flow), bySource: make(map[netip.Addr]int), dialled: make(map[destination]*flow), dialing: make(map[destination]*dialing),
+		open: make(map[ends]*flow), bySource: make(map[netip.Addr]int),
+		shakers: make(map[netip.Addr]int), shakes: make(map[netip.Addr]*bucket), dialled: make(map[destination]*flow), dialing: make(map[destination]*dialing),
 	}
 }
 
@@ -110,49 +117,116 @@ func (s *Server) acceptStreams(l *streamListener) {
 			}
 			continue
 		}
-		f := s.flows.admit(conn, l.transport)
-		if f == nil {
+		f := s.flows.admit(conn, l)
+		switch {
+		case f == nil:
 			s.stats.throttled.Add(1)
 			conn.Close()
-			continue
+		default:
+			s.readers.Go(func() { s.flows.begin(f) })
 		}
-		if !s.flows.serve(f) {
+	}
+}
+
+// begin reads a connection that a peer opened until there is a message for sipgo,
+// or we know the peer: one that only sits there costs little.
+func (fs *flows) begin(f *flow) {
+	defer close(f.turn)
+	if conn, ok := f.Conn.(*tls.Conn); ok && !fs.secure(f, conn) {
+		f.Close()
+		return
+	}
+	for len(f.out) == 0 && !f.known.Load() {
+		if err := f.more(); err != nil {
+			f.Close()
 			return
 		}
 	}
+	fs.introduce(f)
 }
 
-// serve gives a flow to sipgo, which reads it from now on; false when the server closes.
-func (fs *flows) serve(f *flow) bool {
-	select {
-	case fs.queue <- f:
-		return true
-	case <-fs.closed:
-		f.Close()
-		return false
-	}
+// introduce makes sipgo know a flow, and returns once it does: from then on
+// requests of ours find their way. It reads the flow when its turn has come.
+func (fs *flows) introduce(f *flow) {
+	f.meeting.Do(func() {
+		select {
+		case fs.queue <- f:
+		case <-fs.closed:
+			f.Close()
+			return
+		}
+		select {
+		case <-f.met:
+		case <-fs.closed:
+		}
+	})
 }
 
 // admit makes a flow of a connection that a peer opened, or returns nil when there are too many.
-func (fs *flows) admit(conn net.Conn, transport string) *flow {
+func (fs *flows) admit(conn net.Conn, l *streamListener) *flow {
 	remote, ok1 := addrPortOf(conn.RemoteAddr())
 	local, ok2 := addrPortOf(conn.LocalAddr())
 	if !ok1 || !ok2 {
 		return nil
 	}
+	source := network(remote.Addr())
+	// Where phones of ours are registered from, others are let in beyond the limits: a phone may be one of them.
+	friend := fs.s.guard.knows(remote.Addr())
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if len(fs.open) >= maxConnections || fs.bySource[remote.Addr()] >= maxConnPerSource || fs.open[ends{local, remote}] != nil {
+	switch {
+	case len(fs.open) >= maxConnections, fs.open[ends{local, remote}] != nil:
+		return nil
+	case !friend && (fs.strange >= maxStrangeFlows || fs.bySource[source] >= maxConnPerSource):
+		return nil
+	case l.tls != nil && !fs.mayShake(source, friend):
 		return nil
 	}
-	f := fs.add(conn, transport, local, remote)
-	fs.bySource[remote.Addr()]++
+	if l.tls != nil {
+		conn = tls.Server(conn, l.tls)
+	}
+	f := fs.add(conn, l.transport, local, remote)
+	f.stranger = true
+	fs.strange++
+	fs.bySource[source]++
 	return f
+}
+
+// authenticated tells that the peer of a way is a phone or a carrier of ours:
+// its flow, if it is one, stands outside of the limits for strangers from now on.
+func (fs *flows) authenticated(h hop) {
+	if h.transport == "udp" {
+		return
+	}
+	f := fs.find(h)
+	if f == nil || f.known.Swap(true) {
+		return
+	}
+	fs.introduce(f) // it will be called
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.acquainted(f)
+}
+
+// acquainted is called with mu held.
+func (fs *flows) acquainted(f *flow) {
+	if !f.stranger {
+		return
+	}
+	f.stranger = false
+	fs.strange--
+	source := network(f.remote.Addr())
+	if fs.bySource[source]--; fs.bySource[source] <= 0 {
+		delete(fs.bySource, source)
+	}
 }
 
 // add makes a flow of a connection; mu is held.
 func (fs *flows) add(conn net.Conn, transport string, local, remote netip.AddrPort) *flow {
-	f := &flow{Conn: conn, fs: fs, transport: transport, local: local, remote: remote, name: flowName(fs.serial.Add(1))}
+	f := &flow{
+		Conn: conn, fs: fs, transport: transport, local: local, remote: remote, name: flowName(fs.serial.Add(1)),
+		met: make(chan struct{}), turn: make(chan struct{}),
+	}
 	fs.open[ends{local, remote}] = f
 	return f
 }
@@ -181,20 +255,23 @@ func addrPortOf(a net.Addr) (netip.AddrPort, bool) {
 type flow struct {
 	net.Conn
 	fs            *flows
-	transport     string // "tcp"
+	transport     string // "tcp", "tls"
 	local, remote netip.AddrPort
 	name          netip.AddrPort // what sipgo knows it by
+	stranger      bool           // counted among them; guarded by flows.mu
 	peer          *destination   // of one that we opened
-	reading       chan struct{}  // of one that we opened: closed at the first read
-	begun         bool
-	known         atomic.Bool // it carried an authenticated request, or we opened it
+	known         atomic.Bool    // it carried an authenticated request, or we opened it
+	meeting       sync.Once
+	met           chan struct{} // closed when sipgo knows it
+	begun         bool          // sipgo has begun to read
+	turn          chan struct{} // closed when sipgo may read
 	closing       sync.Once
 	writing       sync.Mutex
 
 	in    []byte    // read, not yet judged; owned by the reader
 	out   []byte    // judged, not yet taken by sipgo
 	since time.Time // when the first octet of an incomplete message came
-	buf   [8192]byte
+	buf   [4096]byte
 }
 
 // LocalAddr and RemoteAddr are what sipgo is told.
@@ -205,26 +282,27 @@ func (f *flow) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(f.name) }
 func (f *flow) hop() hop { return hop{f.transport, f.local, f.remote} }
 
 func (f *flow) Read(p []byte) (int, error) {
-	if !f.begun && f.reading != nil {
-		close(f.reading)
+	if !f.begun {
+		f.begun = true
+		close(f.met)
+		<-f.turn
 	}
-	f.begun = true
-	for {
-		if len(f.out) > 0 {
-			n := copy(p, f.out)
-			f.out = f.out[n:]
-			return n, nil
-		}
-		switch done, err := f.next(); {
-		case err != nil:
-			return 0, err
-		case done:
-			continue
-		}
-		if err := f.fill(); err != nil {
+	for len(f.out) == 0 {
+		if err := f.more(); err != nil {
 			return 0, err
 		}
 	}
+	n := copy(p, f.out)
+	f.out = f.out[n:]
+	return n, nil
+}
+
+// more takes the next message from what was read, or reads more.
+func (f *flow) more() error {
+	if done, err := f.next(); done || err != nil {
+		return err
+	}
+	return f.fill()
 }
 
 // fill reads more of the stream, for as long as the peer may take.
@@ -357,9 +435,8 @@ func (f *flow) Close() error {
 		delete(fs.open, ends{f.local, f.remote})
 		if f.peer != nil {
 			delete(fs.dialled, *f.peer)
-		} else if fs.bySource[f.remote.Addr()]--; fs.bySource[f.remote.Addr()] <= 0 {
-			delete(fs.bySource, f.remote.Addr())
 		}
+		fs.acquainted(f)
 		fs.mu.Unlock()
 		if f.peer == nil {
 			fs.s.registrar.flowGone(f.hop())
