@@ -37,8 +37,10 @@ type PhoneConfig struct {
 	// Local is the address to listen on; port 0 is a free port. Over TCP only its address counts.
 	Local  netip.AddrPort
 	Server netip.AddrPort
-	// Transport is "udp", the default, or "tcp".
-	Transport          string
+	// Transport is "udp", the default, "tcp", or another one that Dial opens.
+	Transport string
+	// Dial opens the phone's connection; nil: by Network.
+	Dial               func(ctx context.Context) (net.Conn, error)
 	Username, Password string
 	Display            string
 	// Domain stands in the address of record; empty: the server's address.
@@ -121,13 +123,14 @@ func NewPhone(ctx context.Context, c PhoneConfig) (*Phone, error) {
 		p.packets = conn
 		p.local = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 		p.wg.Go(p.readPackets)
-	case "tcp":
+	default:
+		if c.Dial == nil && c.Transport != "tcp" {
+			return nil, fmt.Errorf("phone %s: transport %q", c.Name, c.Transport)
+		}
 		if err := p.connect(ctx); err != nil {
 			return nil, err
 		}
 		p.local = p.stream.LocalAddr().(*net.TCPAddr).AddrPort()
-	default:
-		return nil, fmt.Errorf("phone %s: transport %q", c.Name, c.Transport)
 	}
 	return p, nil
 }
@@ -149,7 +152,13 @@ func (p *Phone) Close() {
 
 // connect opens the connection of a TCP phone.
 func (p *Phone) connect(ctx context.Context) error {
-	conn, err := p.cfg.Network.Dial(ctx, p.cfg.Local.Addr(), p.cfg.Server)
+	dial := p.cfg.Dial
+	if dial == nil {
+		dial = func(ctx context.Context) (net.Conn, error) {
+			return p.cfg.Network.Dial(ctx, p.cfg.Local.Addr(), p.cfg.Server)
+		}
+	}
+	conn, err := dial(ctx)
 	if err != nil {
 		return fmt.Errorf("phone %s: %w", p.cfg.Name, err)
 	}
@@ -199,8 +208,8 @@ func (p *Phone) aor() string { return "sip:" + p.cfg.Username + "@" + p.cfg.Doma
 // contact is where the phone wants its requests.
 func (p *Phone) contact() string {
 	uri := "sip:" + p.cfg.Username + "@" + p.local.String()
-	if p.cfg.Transport == "tcp" {
-		uri += ";transport=tcp"
+	if p.cfg.Transport != "udp" {
+		uri += ";transport=" + p.cfg.Transport
 	}
 	return "<" + uri + ">"
 }
@@ -332,7 +341,7 @@ func (p *Phone) transact(ctx context.Context, d *draft, early func(*sipmsg.Respo
 	interval := t1
 	again := time.NewTimer(interval)
 	defer again.Stop()
-	if p.cfg.Transport == "tcp" {
+	if p.cfg.Transport != "udp" {
 		again.Stop()
 	}
 	giveUp := time.NewTimer(64 * t1)
