@@ -115,6 +115,8 @@ type Outgoing struct {
 	From   Identity // the caller as the callee sees it
 	Called Identity
 	Sound  Negotiator
+	// Late leaves the offer to the callee: the INVITE describes no session.
+	Late bool
 	// MaxForwards is that of the incoming leg minus one; 0 means 70.
 	MaxForwards int
 	Call        store.ID // for logs

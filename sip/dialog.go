@@ -18,9 +18,8 @@ type dialog struct {
 	routes        []string
 }
 
-// draft starts a request of ours in the dialog.
-func (l *Leg) draft(method sipmsg.RequestMethod, seq uint32) *sipmsg.Request {
-	d := &l.dialog
+// draft starts a request of ours in a dialog of the leg.
+func (l *Leg) draft(d *dialog, method sipmsg.RequestMethod, seq uint32) *sipmsg.Request {
 	to := d.remote
 	if d.remoteTag != "" {
 		to += ";tag=" + d.remoteTag
@@ -59,8 +58,7 @@ func draftRequest(method sipmsg.RequestMethod, target string, routes []string, s
 // next numbers and finishes a request of ours.
 func (l *Leg) next(method sipmsg.RequestMethod) *sipmsg.Request {
 	l.reroute()
-	l.dialog.localSeq++
-	req := l.draft(method, l.dialog.localSeq)
+	req := l.draft(&l.dialog, method, l.seq.Add(1))
 	l.s.request(req, l.hop, newBranch())
 	return req
 }
@@ -108,9 +106,9 @@ func recordedRoutes(m sipmsg.Message, reversed bool) []string {
 }
 
 // refresh takes the peer's new address from a target refresh (RFC 3261 §12.2.2).
-func (l *Leg) refresh(m sipmsg.Message) {
+func (d *dialog) refresh(m sipmsg.Message) {
 	if c := contactOf(m); c != "" {
-		l.dialog.target = c
+		d.target = c
 	}
 }
 

@@ -175,7 +175,7 @@ func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 }
 
 // understood are the option tags that a request may require.
-var understood = map[string]bool{"path": true, "outbound": true, "timer": true, "from-change": true, "replaces": true, "norefersub": true}
+var understood = map[string]bool{"path": true, "outbound": true, "timer": true, "from-change": true, "replaces": true, "norefersub": true, "100rel": true}
 
 // unsupported returns the required option tags that are not understood.
 func unsupported(req *sipmsg.Request) string {

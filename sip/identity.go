@@ -30,8 +30,45 @@ func (l *Leg) present(r *renegotiator) {
 		r.done(nil)
 	case l.state == confirmed:
 		l.renegotiate(r)
+	case !l.uas && l.state == ringing:
+		later := &renegotiator{ctx: l.s.ctx, result: make(chan error, 1), who: r.who}
+		l.enqueue(later) // for phones that are not told now
+		l.presentEarly()
+		r.done(nil)
 	default:
 		l.enqueue(r) // told as soon as the call is up
+	}
+}
+
+// presentEarly tells the phones that ring and take UPDATE (RFC 3311 §5.1) who
+// calls them now.
+func (l *Leg) presentEarly() {
+	var who *Identity
+	for _, r := range l.queued {
+		if r.who != nil {
+			who = r.who
+		}
+	}
+	if who == nil {
+		return
+	}
+	for _, f := range l.forks {
+		if !f.updates || f.shown == *who {
+			continue
+		}
+		f.shown = *who
+		req := l.draft(&f.dialog, sipmsg.UPDATE, l.seq.Add(1))
+		for _, h := range append(l.fields(), l.identify(*who)...) {
+			req.AppendHeader(sipmsg.NewHeader(h.name, h.value))
+		}
+		req.SetBody(nil)
+		l.s.request(req, l.hop, newBranch())
+		tx, err := l.s.send(l.s.ctx, req)
+		if err != nil {
+			l.log.Debug("update not sent", "error", err)
+			continue
+		}
+		l.watch(tx, func(*sipmsg.Response) {}) // a refusal is no harm
 	}
 }
 
@@ -59,12 +96,14 @@ func (l *Leg) supports(m sipmsg.Message) {
 
 // identity is who we are to this peer, for phones that read it: RFC 3325, and
 // Remote-Party-ID of those that came before it.
-func (l *Leg) identity() []field {
-	if l.shown == (Identity{}) {
+func (l *Leg) identity() []field { return l.identify(l.shown) }
+
+func (l *Leg) identify(who Identity) []field {
+	if who == (Identity{}) {
 		return nil
 	}
 	host, _ := l.s.host(l.hop)
-	address := nameAddr(l.shown, host)
+	address := nameAddr(who, host)
 	party := "called"
 	if !l.uas {
 		party = "calling"

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -72,7 +73,7 @@ type Leg struct {
 	mu    sync.Mutex // guards what the loop shares
 	sound Negotiator
 	cause Cause
-	acks  map[string]*sipmsg.Request // of 2xx to INVITEs of ours, by To-tag and CSeq
+	acks  map[ackID]*sipmsg.Request // of 2xx to INVITEs of ours; nil: declined
 	// rangTag is the To-tag of the latest early dialog, for those who pick up.
 	rangTag  string
 	peerTags []string // of the peer, early dialogs included
@@ -80,6 +81,8 @@ type Leg struct {
 
 	replaces  *Leg // incoming: see Replaces
 	earlyOnly bool
+
+	seq atomic.Uint32 // CSeq of our newest request
 
 	// What follows belongs to the loop.
 	state   state
@@ -90,15 +93,20 @@ type Leg struct {
 	invite   *sipmsg.Request  // incoming, the first one
 	inviteTx *sipmsg.ServerTx // of it
 	early    []byte           // incoming: the description sent in a 183
+	agreed   bool             // and its PRACK came: the 200 has none
+	rseq     uint32           // incoming: of our newest reliable 18x
+	unproven *reliable        // that waits for its PRACK
+	rings    []bool           // what Ring wants to say after it
+	taking   chan<- error     // Answer waits for it
 
 	outgoing   *sipmsg.Request // the INVITE we sent
 	outgoingTx *sipmsg.ClientTx
 	wantCancel bool
 	sentCancel bool
 	cancelWhy  Cause
-	earlyTag   string // of the callee whose early description we took
-	earlyBody  []byte
-	tags       []string // To-tags of early dialogs
+	lateOffer  bool    // our INVITE has no description
+	forks      []*fork // the dialogs that our INVITE made
+	heardFork  *fork   // whose description we took last
 
 	accepted *accepted     // a 2xx of ours that waits for its ACK
 	byeOwed  *Cause        // hung up while accepted: BYE follows the ACK
@@ -125,7 +133,7 @@ func (s *Server) newLeg(h hop) *Leg {
 		answer:   make(chan struct{}),
 		digits:   make(chan rune, 32),
 		done:     make(chan struct{}),
-		acks:     make(map[string]*sipmsg.Request),
+		acks:     make(map[ackID]*sipmsg.Request),
 	}
 }
 
@@ -207,8 +215,8 @@ func (l *Leg) negotiator() Negotiator {
 }
 
 // Ring tells the caller that the callee's phone rings: 180, or 183 with our
-// description when early sound is to be heard. Without an offer in the INVITE
-// there is nothing to answer early, and 180 is sent (RFC 3262 would be needed).
+// description when early sound is to be heard. A caller that can acknowledges the
+// latter (RFC 3262); to one that cannot and made no offer, 180 is all there is to say.
 func (l *Leg) Ring(early bool) error {
 	var err error
 	if !l.ask(func() { err = l.ring(early) }) {
@@ -346,6 +354,11 @@ func (l *Leg) end(c Cause) {
 	l.log.Debug("leg ended", "call_id", l.callID, "state", l.state, "code", c.Code, "reason", clip(c.Reason, 80), "remote", c.Remote)
 	l.state = over
 	l.session.stop()
+	l.unproven.stop()
+	if l.taking != nil {
+		l.taking <- ErrOver
+		l.taking = nil
+	}
 	for _, r := range append(slices.Clone(l.queued), l.changing) {
 		if r != nil {
 			r.done(ErrOver)

@@ -60,7 +60,7 @@ func TestIncomingMachine(t *testing.T) {
 		{"ringing", ring, "ACK", "", 0, false},
 		{"answered", answer, "CANCEL", "", 200, false},
 		{"answered", answer, "BYE", "", 200, true},
-		{"answered", answer, "UPDATE", answerSDP, 500, false},
+		{"answered", answer, "UPDATE", answerSDP, 200, false}, // RFC 3311 §5.2: no offer is open,
 		{"answered", answer, "INFO", "", 200, false},
 		{"confirmed", confirm, "CANCEL", "", 200, false},
 		{"confirmed", confirm, "BYE", "", 200, true},

@@ -22,11 +22,11 @@ import (
 )
 
 // allow names the methods that are served.
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, REFER"
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, REFER, PRACK"
 
 // extensions are understood within calls; supported names all.
 const (
-	extensions = "timer, from-change, replaces, norefersub"
+	extensions = "timer, from-change, replaces, norefersub, 100rel"
 	supported  = "path, outbound, " + extensions
 )
 

@@ -101,7 +101,8 @@ func (l *Leg) reinvite(r *renegotiator) {
 		l.changed(r, err)
 		return
 	}
-	tx.OnRetransmission(l.repeated)
+	hop := l.hop
+	tx.OnRetransmission(func(res *sipmsg.Response) { l.repeated(res, req, hop) })
 	l.watch(tx, func(res *sipmsg.Response) { l.reinviteAnswered(r, res) })
 }
 
@@ -122,11 +123,11 @@ func (l *Leg) reinviteAnswered(r *renegotiator, res *sipmsg.Response) {
 	switch {
 	case res != nil && res.StatusCode < 200:
 	case res != nil && res.StatusCode < 300:
-		l.ack(r.req, tagOf(res.To().Params))
+		l.ack(&l.dialog, r.req, l.hop, nil)
 		if l.state == over {
 			return // our BYE crossed it
 		}
-		l.refresh(res)
+		l.dialog.refresh(res)
 		l.session.agreed(l, res)
 		err := errors.New("2xx to a re-INVITE without a description")
 		if isSDP(res) {
@@ -208,7 +209,7 @@ func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(i
 		respond(488, "Not Acceptable Here") // RFC 3261 §14.2: and nothing has changed
 		return
 	}
-	l.refresh(req)
+	l.dialog.refresh(req)
 	l.supports(req)
 	res := l.s.answer(req, 200, "OK", nil, append(l.fields(), l.identity()...)...)
 	l.session.accept(req, res)
@@ -224,14 +225,16 @@ func (l *Leg) updated(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int
 		return
 	}
 	offer := isSDP(req)
+	tag := tagOf(req.From().Params)
+	ours, theirs := l.offerOpen(tag)
 	switch {
 	case len(req.Body()) > 0 && !offer:
 		respond(415, "Unsupported Media Type", field{"Accept", "application/sdp"})
 		return
-	case offer && l.changing != nil && l.changing.offer:
+	case offer && ours:
 		respond(491, "Request Pending") // RFC 3311 §5.2: our offer is open
 		return
-	case offer && (l.state != confirmed || l.accepted != nil):
+	case offer && theirs:
 		respond(500, "Request Pending", retryAfter()) // RFC 3311 §5.2: theirs is
 		return
 	}
@@ -243,7 +246,7 @@ func (l *Leg) updated(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int
 			return
 		}
 	}
-	l.refresh(req)
+	l.dialogOf(tag).refresh(req)
 	l.supports(req)
 	res := l.s.answer(req, 200, "OK", nil, append(l.fields(), l.identity()...)...)
 	if l.state == confirmed {
@@ -257,6 +260,26 @@ func (l *Leg) updated(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int
 		l.log.Debug("answer not sent", "code", 200, "error", err)
 	}
 	served()
+}
+
+// offerOpen reports whose offer waits for its answer in the dialog with that tag.
+func (l *Leg) offerOpen(tag string) (ours, theirs bool) {
+	switch {
+	case l.changing != nil && l.changing.offer:
+		return true, false
+	case l.accepted != nil:
+		return l.accepted.late, false
+	case l.state == ringing && l.uas:
+		return l.unproven != nil && l.unproven.offer, !l.agreed
+	case l.state == ringing || l.state == calling:
+		for _, f := range l.forks {
+			if f.remoteTag == tag {
+				return !f.agreed, false
+			}
+		}
+		return true, false
+	}
+	return false, false
 }
 
 // informed serves an INFO (RFC 6086, and the digits of older phones).
@@ -479,7 +502,7 @@ func (l *Leg) updateAnswered(r *renegotiator, res *sipmsg.Response) {
 		l.end(c)
 		return
 	case res.StatusCode < 300:
-		l.refresh(res)
+		l.dialog.refresh(res)
 		l.session.agreed(l, res)
 	case res.StatusCode == 491 && r != nil:
 		l.again(r)

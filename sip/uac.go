@@ -29,9 +29,12 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	if _, ok := parseURI(o.To.Contact); !ok {
 		return nil, fmt.Errorf("invite %s: contact %q cannot be used", o.To.LineID, clip(o.To.Contact, 80))
 	}
-	offer, err := o.Sound.Offer()
-	if err != nil {
-		return nil, fmt.Errorf("invite %s: offer: %w", o.To.LineID, err)
+	var offer []byte
+	if !o.Late {
+		var err error
+		if offer, err = o.Sound.Offer(); err != nil {
+			return nil, fmt.Errorf("invite %s: offer: %w", o.To.LineID, err)
+		}
 	}
 	l := s.newLeg(h)
 	l.log = s.log.With("call", o.Call)
@@ -42,7 +45,7 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	}
 	l.caller, l.self, l.shown = o.From, o.From.User, o.From
 	l.callID = token() + token()
-	l.sound = o.Sound
+	l.sound, l.lateOffer = o.Sound, o.Late
 	l.userAgent = o.To.UserAgent
 	l.maxForwards = o.MaxForwards
 	if l.maxForwards <= 0 || l.maxForwards > 255 {
@@ -67,21 +70,26 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 
 // dial sends the INVITE, for the first time or with another session interval.
 func (l *Leg) dial(ctx context.Context, offer []byte) error {
-	l.dialog.localSeq++
-	req := l.draft(sipmsg.INVITE, l.dialog.localSeq)
+	hop := l.hop
+	l.forks, l.heardFork = nil, nil
+	req := l.draft(&l.dialog, sipmsg.INVITE, l.seq.Add(1))
 	*req.MaxForwards() = sipmsg.MaxForwardsHeader(l.maxForwards)
 	for _, f := range l.fields() {
 		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
 	}
 	l.session.ask(req)
-	describe(req, offer)
-	l.s.request(req, l.hop, newBranch())
+	if offer != nil {
+		describe(req, offer)
+	} else {
+		req.SetBody(nil)
+	}
+	l.s.request(req, hop, newBranch())
 	tx, err := l.s.send(ctx, req)
 	if err != nil {
 		return err
 	}
 	l.outgoing, l.outgoingTx = req, tx
-	tx.OnRetransmission(l.repeated)
+	tx.OnRetransmission(func(res *sipmsg.Response) { l.repeated(res, req, hop) })
 	l.watch(tx, l.progressed)
 	return nil
 }
@@ -162,20 +170,25 @@ func (l *Leg) provisional(res *sipmsg.Response) {
 	if l.state == over || res.StatusCode == 100 {
 		return
 	}
-	tag := tagOf(res.To().Params)
-	if tag != "" && !slices.Contains(l.tags, tag) && len(l.tags) < 16 {
-		l.meet(tag)
-		l.tags = append(l.tags, tag) // RFC 3261 §13.2.2.1: an early dialog for each
-	}
-	l.rang(tag)
 	p := Progress{Code: res.StatusCode, Reason: clip(res.Reason, 80)}
-	if isSDP(res) {
-		if bytes.Equal(l.earlyBody, res.Body()) && l.earlyTag == tag {
-			p.Sound = true
-		} else if err := l.sound.Accept(res.Body()); err == nil {
-			l.earlyTag, l.earlyBody = tag, bytes.Clone(res.Body())
-			p.Sound = true
+	if tag := tagOf(res.To().Params); tag != "" {
+		f := l.forkOf(tag)
+		if f == nil {
+			return
 		}
+		l.meet(tag)
+		l.rang(tag)
+		f.learn(res)
+		prack, ok := f.reliably(res)
+		if !ok {
+			return
+		}
+		var answer []byte
+		p.Sound, answer = l.hearEarly(f, res, prack)
+		if prack {
+			l.prack(f, res, answer)
+		}
+		l.presentEarly()
 	}
 	for {
 		select {
@@ -190,49 +203,105 @@ func (l *Leg) provisional(res *sipmsg.Response) {
 	}
 }
 
+// hearEarly takes the description of an 18x. Where our INVITE made no offer, a
+// reliable one is the offer, and the answer goes into its PRACK (RFC 3262 §5).
+func (l *Leg) hearEarly(f *fork, res *sipmsg.Response, reliable bool) (sound bool, answer []byte) {
+	if !isSDP(res) || f.agreed {
+		return false, nil // RFC 3261 §13.2.1: later descriptions mean nothing
+	}
+	body := bytes.Clone(res.Body())
+	switch {
+	case l.lateOffer && !reliable:
+		return false, nil
+	case l.lateOffer:
+		var err error
+		if answer, err = l.sound.Answer(body); err != nil {
+			return false, nil
+		}
+	case l.heardFork == f && bytes.Equal(f.body, body):
+	default:
+		if err := l.sound.Accept(body); err != nil {
+			return false, nil
+		}
+	}
+	l.heardFork, f.body, f.agreed = f, body, reliable
+	return true, answer
+}
+
 // taken takes the first 2xx: the call is up, or it is too late.
 func (l *Leg) taken(res *sipmsg.Response) {
 	tag := tagOf(res.To().Params)
 	l.meet(tag)
-	l.dialog.remoteTag = tag
-	l.dialog.routes = recordedRoutes(res, true)
-	l.refresh(res)
-	l.ack(l.outgoing, tag)
-	if l.state == over {
+	f := l.forkOf(tag)
+	if f == nil {
+		f = &fork{dialog: l.dialog}
+		f.remoteTag = tag
+	}
+	f.learn(res)
+	if f.shown != (Identity{}) {
+		l.shown = f.shown
+	}
+	l.dialog = f.dialog
+	var answer []byte
+	err := ErrOver
+	if l.state != over {
+		answer, err = l.hearFinal(f, res)
+	}
+	l.ack(&l.dialog, l.outgoing, l.hop, answer)
+	switch {
+	case l.state == over:
 		l.bye(l.cancelWhy) // the 200 crossed our CANCEL
 		return
-	}
-	err := error(nil)
-	switch {
-	case l.earlyTag == tag && l.earlyBody != nil && (!isSDP(res) || bytes.Equal(l.earlyBody, res.Body())):
-	case isSDP(res):
-		err = l.sound.Accept(res.Body())
-	default:
-		err = errors.New("200 without a description")
-	}
-	if err != nil {
+	case err != nil:
 		c := Cause{Code: 488, Reason: "Not Acceptable Here"}
 		l.bye(c)
 		l.end(c)
 		return
 	}
 	l.state = confirmed
+	l.forks = nil
 	l.session.agreed(l, res)
 	close(l.answer)
 	l.resume()
 }
 
+// hearFinal takes the description of the 2xx; that of an 18x may have said it already.
+func (l *Leg) hearFinal(f *fork, res *sipmsg.Response) (answer []byte, err error) {
+	switch {
+	case f.agreed && (l.heardFork == f || l.lateOffer):
+		return nil, nil
+	case f.agreed:
+		return nil, l.sound.Accept(f.body)
+	case l.lateOffer && isSDP(res):
+		return l.sound.Answer(res.Body())
+	case l.lateOffer:
+		return nil, errors.New("200 without an offer")
+	case l.heardFork == f && (!isSDP(res) || bytes.Equal(f.body, res.Body())):
+		return nil, nil
+	case isSDP(res):
+		return nil, l.sound.Accept(res.Body())
+	case f.body != nil:
+		return nil, l.sound.Accept(f.body)
+	}
+	return nil, errors.New("200 without a description")
+}
+
 // ack acknowledges a 2xx (RFC 3261 §13.2.2.4) and keeps the ACK: each
 // repetition of the 2xx gets it again.
-func (l *Leg) ack(invite *sipmsg.Request, tag string) {
+func (l *Leg) ack(d *dialog, invite *sipmsg.Request, h hop, answer []byte) {
 	seq := invite.CSeq().SeqNo
-	ack := l.draft(sipmsg.ACK, seq)
-	l.s.request(ack, l.hop, newBranch())
+	ack := l.draft(d, sipmsg.ACK, seq)
+	if answer != nil {
+		describe(ack, answer)
+	} else {
+		ack.SetBody(nil)
+	}
+	l.s.request(ack, h, newBranch())
 	l.mu.Lock()
 	if len(l.acks) >= maxACKs { // re-INVITEs of a long call, all settled long since
 		clear(l.acks)
 	}
-	l.acks[ackKey(tag, seq)] = ack
+	l.acks[ackID{d.remoteTag, seq}] = ack
 	l.mu.Unlock()
 	l.s.write(ack)
 }
@@ -240,7 +309,11 @@ func (l *Leg) ack(invite *sipmsg.Request, tag string) {
 // maxACKs bounds the ACKs kept for one call.
 const maxACKs = 32
 
-func ackKey(tag string, seq uint32) string { return fmt.Sprint(tag, " ", seq) }
+// ackID names an ACK: by the dialog of the 2xx and the number of the INVITE.
+type ackID struct {
+	tag string
+	seq uint32
+}
 
 // write sends an ACK, the one request without transaction.
 func (s *Server) write(ack *sipmsg.Request) {
@@ -249,42 +322,54 @@ func (s *Server) write(ack *sipmsg.Request) {
 	}
 }
 
-// repeated takes a 2xx that is not the first: a repetition gets its ACK again,
-// one of another phone (a fork) gets ACK and BYE. It runs outside the loop, since
-// answers may come after its end.
-func (l *Leg) repeated(res *sipmsg.Response) {
+// repeated takes a 2xx that is not the first to an INVITE of ours: a repetition
+// gets its ACK again, one of another phone (a fork) gets ACK and BYE. It runs
+// outside the loop, since such answers may come after its end.
+func (l *Leg) repeated(res *sipmsg.Response, invite *sipmsg.Request, h hop) {
 	if res.StatusCode < 200 || res.StatusCode > 299 || res.CSeq() == nil || res.To() == nil {
 		return
 	}
-	tag, seq := tagOf(res.To().Params), res.CSeq().SeqNo
+	id := ackID{tagOf(res.To().Params), invite.CSeq().SeqNo}
 	l.mu.Lock()
-	ack := l.acks[ackKey(tag, seq)]
-	room := len(l.acks) < maxACKs
+	ack, known := l.acks[id]
+	decline := !known && tagOf(invite.To().Params) == "" && l.acknowledgedAny(id.seq) && len(l.acks) < maxACKs
+	if decline {
+		l.acks[id] = nil // its repetitions are not declined once more
+	}
 	l.mu.Unlock()
 	switch {
 	case ack != nil:
 		l.s.write(ack)
-	case room:
-		l.s.tasks.Go(func() { l.post(func() { l.decline(res, tag, seq) }) })
+	case decline:
+		l.decline(res, id.tag, invite, h)
 	}
 }
 
+// acknowledgedAny reports whether a 2xx to that INVITE was acknowledged; before that
+// nobody knows which one wins. Called with mu held.
+func (l *Leg) acknowledgedAny(seq uint32) bool {
+	for id := range l.acks {
+		if id.seq == seq {
+			return true
+		}
+	}
+	return false
+}
+
 // decline ends the dialog that a second callee of a fork made: RFC 3261 §13.2.2.4.
-func (l *Leg) decline(res *sipmsg.Response, tag string, seq uint32) {
-	l.mu.Lock()
-	_, known := l.acks[ackKey(tag, seq)]
-	l.mu.Unlock()
-	if known {
+func (l *Leg) decline(res *sipmsg.Response, tag string, invite *sipmsg.Request, h hop) {
+	d := dialog{local: bare(invite.From().Value()), remote: bare(invite.To().Value()), remoteTag: tag, target: invite.Recipient.String(), routes: recordedRoutes(res, true)}
+	d.refresh(res)
+	l.ack(&d, invite, h, nil)
+	bye := l.draft(&d, sipmsg.BYE, l.seq.Add(1))
+	bye.SetBody(nil)
+	l.s.request(bye, h, newBranch())
+	tx, err := l.s.send(l.s.ctx, bye)
+	if err != nil {
+		l.log.Debug("bye not sent", "error", err)
 		return
 	}
-	own := l.dialog
-	l.dialog.remoteTag = tag
-	l.dialog.routes = recordedRoutes(res, true)
-	l.refresh(res)
-	l.ack(l.outgoing, tag)
-	l.bye(Cause{Code: 0})
-	l.dialog = own
-	l.dialog.localSeq++ // the BYE took a number
+	l.s.tasks.Go(func() { drain(tx, func(*sipmsg.Response) {}) })
 }
 
 // strayResponse takes answers without transaction. sipgo keeps those of an

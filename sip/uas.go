@@ -82,7 +82,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	req.To().Params.Add("tag", l.localTag)
 	l.dialog = dialog{
 		local: bare(req.To().Value()), remote: bare(from.Value()), remoteTag: tagOf(from.Params),
-		localSeq: 0, remoteSeq: req.CSeq().SeqNo, heard: true,
+		remoteSeq: req.CSeq().SeqNo, heard: true,
 		target: target, routes: recordedRoutes(req, false),
 	}
 	l.meet(l.dialog.remoteTag)
@@ -152,29 +152,53 @@ func (l *Leg) fields() []field {
 }
 
 func (l *Leg) ring(early bool) error {
-	if !l.uas || l.state != ringing {
+	if !l.uas || l.state != ringing || l.taking != nil {
 		return ErrState
 	}
-	code, reason := 180, "Ringing"
-	if early && l.early == nil && isSDP(l.invite) {
-		sound := l.negotiator()
-		if sound == nil {
-			return ErrState
+	if early && l.negotiator() == nil {
+		return ErrState
+	}
+	if l.unproven != nil { // RFC 3262 §3: not before the PRACK for the one before
+		if len(l.rings) < 4 {
+			l.rings = append(l.rings, early)
 		}
-		sdp, err := sound.Answer(l.invite.Body())
-		if err != nil {
-			l.refuse(488, "Not Acceptable Here")
-			l.end(Cause{Code: 488, Reason: "Not Acceptable Here"})
-			return &Refusal{488, "Not Acceptable Here"}
-		}
+		return nil
+	}
+	can, must := l.mayRely()
+	sdp, offer, err := []byte(nil), false, error(nil)
+	switch {
+	case !early:
+	case l.early != nil:
+		sdp = l.early
+	case isSDP(l.invite):
+		sdp, err = l.negotiator().Answer(l.invite.Body())
+	case can: // RFC 3262 §5: the first reliable message has the offer
+		sdp, err = l.negotiator().Offer()
+		offer = true
+	}
+	if err != nil {
+		l.refuse(488, "Not Acceptable Here")
+		l.end(Cause{Code: 488, Reason: "Not Acceptable Here"})
+		return &Refusal{488, "Not Acceptable Here"}
+	}
+	if sdp != nil {
 		l.early = sdp
 	}
-	if early && l.early != nil {
+	code, reason := 180, "Ringing"
+	if sdp != nil {
 		code, reason = 183, "Session Progress"
 	}
+	if l.agreed {
+		sdp = nil // RFC 6337 §2.1: said once, and for all
+	}
 	res := l.s.answer(l.invite, code, reason, nil, append(l.fields(), l.identity()...)...)
-	if code == 183 {
-		describe(res, l.early)
+	if sdp != nil {
+		describe(res, sdp)
+	} else {
+		res.SetBody(nil)
+	}
+	if must || can && sdp != nil {
+		return l.rely(res, sdp != nil, offer)
 	}
 	return l.inviteTx.Respond(res)
 }
@@ -185,6 +209,7 @@ func (l *Leg) refuse(code int, reason string) {
 		reason = "Declined"
 	}
 	l.pending--
+	l.unproven.stop()
 	l.s.respond(l.invite, l.inviteTx, code, reason)
 }
 
@@ -204,15 +229,22 @@ type accepted struct {
 
 // take answers the INVITE with 200.
 func (l *Leg) take(acked chan<- error) error {
-	if !l.uas || l.state != ringing {
+	if !l.uas || l.state != ringing || l.taking != nil {
 		return ErrState
 	}
 	sound := l.negotiator()
 	if sound == nil {
 		return ErrState
 	}
+	if l.unproven != nil && l.unproven.sdp {
+		l.taking = acked // RFC 3262 §3: no 2xx while a reliable 18x with a description is open
+		return nil
+	}
+	l.unproven.stop()
 	sdp, late, err := l.early, false, error(nil)
 	switch {
+	case l.agreed:
+		sdp = nil // RFC 6337 §2.1: said reliably before
 	case sdp != nil:
 	case isSDP(l.invite):
 		sdp, err = sound.Answer(l.invite.Body())
@@ -227,7 +259,11 @@ func (l *Leg) take(acked chan<- error) error {
 	}
 	res := l.s.answer(l.invite, 200, "OK", nil, append(l.fields(), l.identity()...)...)
 	l.session.accept(l.invite, res)
-	describe(res, sdp)
+	if sdp != nil {
+		describe(res, sdp)
+	} else {
+		res.SetBody(nil)
+	}
 	l.state = answered
 	l.mu.Lock()
 	l.taken200 = true
@@ -370,16 +406,17 @@ func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served fu
 		served()
 	}
 	tag := tagOf(req.From().Params)
-	if !l.peerTag(tag) {
+	d := l.dialogOf(tag)
+	if d == nil {
 		respond(481, "Call/Transaction Does Not Exist")
 		return
 	}
 	seq := req.CSeq().SeqNo
-	if l.dialog.heard && seq <= l.dialog.remoteSeq {
+	if d.heard && seq <= d.remoteSeq {
 		respond(500, "CSeq Out Of Order") // RFC 3261 §12.2.2
 		return
 	}
-	l.dialog.remoteSeq, l.dialog.heard = seq, true
+	d.remoteSeq, d.heard = seq, true
 	if l.state >= answered {
 		l.hop = h // the phone may have moved: another network, another connection, a NAT that forgot
 	}
@@ -400,8 +437,10 @@ func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served fu
 		l.informed(req, respond)
 	case sipmsg.OPTIONS:
 		respond(200, "OK", field{"Allow", allow}, field{"Accept", "application/sdp"}, field{"Supported", extensions})
-	case sipmsg.NOTIFY, sipmsg.PRACK:
-		respond(481, "Call/Transaction Does Not Exist") // no subscription, no reliable answer of ours (RFC 3262 §3)
+	case sipmsg.PRACK:
+		l.pracked(req, tx, respond, served)
+	case sipmsg.NOTIFY:
+		respond(481, "Call/Transaction Does Not Exist") // no subscription of ours
 	case sipmsg.REFER:
 		l.referred(req, tx, h, served)
 	case sipmsg.SUBSCRIBE:
@@ -413,17 +452,20 @@ func (l *Leg) receive(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served fu
 	}
 }
 
-// peerTag reports whether a request is from the other end of this dialog.
-func (l *Leg) peerTag(tag string) bool {
+// dialogOf returns the dialog with the peer that has this tag; nil if there is none.
+func (l *Leg) dialogOf(tag string) *dialog {
 	if l.dialog.remoteTag != "" || l.uas {
-		return tag == l.dialog.remoteTag
+		if tag == l.dialog.remoteTag {
+			return &l.dialog
+		}
+		return nil
 	}
-	for _, t := range l.tags { // early dialogs of an outgoing INVITE
-		if t == tag {
-			return true
+	for _, f := range l.forks { // early dialogs of an outgoing INVITE
+		if f.remoteTag == tag {
+			return &f.dialog
 		}
 	}
-	return false
+	return nil
 }
 
 // ended serves a BYE.
