@@ -111,17 +111,21 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 			s.replyOnce(req, tx, 500, "Server Internal Error")
 		}
 	}()
-	if s.handlers.Add(1) > maxHandlers && req.Method != sipmsg.ACK && req.Method != sipmsg.BYE {
-		s.handlers.Add(-1)
-		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "10"}) // RFC 7339: shed new work first
+	defer s.handlers.Add(-1)
+	tagged := tagOf(req.To().Params) != ""
+	if s.handlers.Add(1) > maxHandlers && sheds(req) {
+		// RFC 7339 §5.10: new work is shed first. Within a dialog 503 would end the call (RFC 5057 §5.1); 500 does not.
+		code, reason := 503, "Service Unavailable"
+		if tagged {
+			code, reason = 500, "Overloaded"
+		}
+		s.replyOnce(req, tx, code, reason, field{"Retry-After", "10"})
 		return
 	}
-	defer s.handlers.Add(-1)
 	h, ok := hopOf(req, tx)
 	if !ok {
 		return
 	}
-	tagged := tagOf(req.To().Params) != ""
 	switch req.Method {
 	case sipmsg.ACK:
 		if l := s.legOf(req); l != nil {
@@ -153,6 +157,15 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 	default:
 		s.onNew(req, tx, h)
 	}
+}
+
+// sheds reports whether a request may be turned away in overload: those that end work never are.
+func sheds(req *sipmsg.Request) bool {
+	switch req.Method {
+	case sipmsg.ACK, sipmsg.BYE, sipmsg.CANCEL:
+		return false
+	}
+	return true
 }
 
 // onNew serves a request outside of dialogs, but for those that inquire answers.

@@ -15,6 +15,9 @@ func (s *Server) LocalFor(transport string, remote netip.Addr) (netip.AddrPort, 
 	return s.localFor(transport, remote)
 }
 
+// Crowd pretends that so many requests more are being served.
+func (s *Server) Crowd(n int64) { s.handlers.Add(n) }
+
 // Ask connects to a peer, sends it an OPTIONS request on that way, and returns
 // the status of its answer and our end of the way.
 func (s *Server) Ask(ctx context.Context, transport string, remote netip.AddrPort, serverName string) (status int, local netip.AddrPort, err error) {

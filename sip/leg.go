@@ -110,7 +110,7 @@ type Leg struct {
 
 	accepted *accepted     // a 2xx of ours that waits for its ACK
 	byeOwed  *Cause        // hung up while accepted: BYE follows the ACK
-	deferred func()        // a re-INVITE that came before that ACK
+	deferred *deferred     // a re-INVITE that came before that ACK
 	changing *renegotiator // a re-INVITE of ours that is under way
 	queued   []*renegotiator
 	session  sessionTimer
@@ -355,6 +355,10 @@ func (l *Leg) end(c Cause) {
 	l.state = over
 	l.session.stop()
 	l.unproven.stop()
+	if l.deferred != nil {
+		l.deferred.end() // RFC 3261 §15.1.2
+		l.deferred = nil
+	}
 	if l.taking != nil {
 		l.taking <- ErrOver
 		l.taking = nil
@@ -403,7 +407,7 @@ func (l *Leg) hangUp(c Cause) {
 }
 
 // join enters a leg into the tables; it reports false when the server is closing.
-func (s *Server) join(l *Leg, key string) bool {
+func (s *Server) join(l *Leg) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining.Load() && l.uas || s.ctx.Err() != nil {
@@ -411,8 +415,7 @@ func (s *Server) join(l *Leg, key string) bool {
 	}
 	s.legs[l.callID+"\x00"+l.localTag] = l
 	if l.uas {
-		s.invites[key] = l
-		s.calls[callKey(l.invite)] = l
+		s.invites[s.front.transactionKey(l.invite)] = l
 	}
 	s.stats.legs.Add(1)
 	s.trace.opened(l.callID, +1)
@@ -428,12 +431,29 @@ func (s *Server) leave(l *Leg) {
 	s.past.add(l.callID + "\x00" + l.localTag)
 	if l.uas {
 		delete(s.invites, s.front.transactionKey(l.invite))
-		delete(s.calls, callKey(l.invite))
 	}
 	if s.idle != nil && len(s.legs) == 0 {
 		close(s.idle)
 		s.idle = nil
 	}
+}
+
+// reserve takes the name of an INVITE for as long as it is served; it reports false
+// when a copy of it is being served.
+func (s *Server) reserve(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.calls[name]; taken {
+		return false
+	}
+	s.calls[name] = struct{}{}
+	return true
+}
+
+func (s *Server) free(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.calls, name)
 }
 
 // callKey is the same for copies of one INVITE that took different ways (RFC 3261 §8.2.2.2).

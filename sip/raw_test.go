@@ -2,6 +2,7 @@ package sip_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -96,4 +97,12 @@ func (c *caller) ask(method, branch, sdp string, headers ...string) {
 	c.w.t.Helper()
 	c.cseq++
 	c.send(c.request(method, branch, sdp, headers...))
+}
+
+// authorize answers a challenge with the credentials of alice.
+func (c *caller) authorize(challenge, method, uri string) string {
+	nonce := regexp.MustCompile(`nonce="([^"]+)"`).FindStringSubmatch(challenge)[1]
+	ha1, ha2 := sha256hex("u-alice:pbx.test:secret of alice"), sha256hex(method+":"+uri)
+	return fmt.Sprintf(`Authorization: Digest username="u-alice", realm="pbx.test", nonce="%s", uri="%s", response="%s", algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"`,
+		nonce, uri, sha256hex(ha1+":"+nonce+":00000001:c:auth:"+ha2))
 }

@@ -33,6 +33,9 @@ const (
 // closeGrace is how long requests have to get from the socket to their handler.
 const closeGrace = 50 * time.Millisecond
 
+// closePatience is how long phones have to answer our last BYE: it was sent four times by then.
+const closePatience = 5 * time.Second
+
 // maxHandlers bounds the requests being served at one time, waiting calls included.
 const maxHandlers = 20000
 
@@ -69,11 +72,11 @@ type Server struct {
 	stats    counters
 
 	mu      sync.Mutex
-	legs    map[string]*Leg // by Call-ID and local tag
-	invites map[string]*Leg // incoming: by transaction of the INVITE
-	calls   map[string]*Leg // incoming: by Call-ID, remote tag and CSeq of the INVITE
-	idle    chan struct{}   // closed when the last leg of a closing server is gone
-	past    past            // dialogs that ended lately
+	legs    map[string]*Leg     // by Call-ID and local tag
+	invites map[string]*Leg     // incoming: by transaction of the INVITE
+	calls   map[string]struct{} // incoming: by Call-ID, remote tag and CSeq of the INVITE
+	idle    chan struct{}       // closed when the last leg of a closing server is gone
+	past    past                // dialogs that ended lately
 }
 
 type counters struct {
@@ -128,7 +131,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 		seed:   maphash.MakeSeed(),
 		guard:  newGuard(),
 		digest: newDigest(cfg.Realm, dir),
-		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]*Leg),
+		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]struct{}),
 	}
 	s.registrar = newRegistrar(s, b)
 	s.events = newEvents(s)
@@ -276,7 +279,7 @@ func (s *Server) pause(d time.Duration) bool {
 func (s *Server) Drain() { s.draining.Store(true) }
 
 // Close hangs up what is left, stops listening, and waits for every goroutine.
-// When ctx ends first, phones that do not answer are not waited for.
+// Phones that do not answer are waited for until ctx ends, and no longer than a few seconds.
 func (s *Server) Close(ctx context.Context) error {
 	s.Drain()
 	s.mu.Lock()
@@ -290,9 +293,11 @@ func (s *Server) Close(ctx context.Context) error {
 		s.idle = nil
 	}
 	s.mu.Unlock()
+	patience, enough := context.WithTimeout(ctx, closePatience)
+	defer enough()
 	select {
 	case <-idle:
-	case <-ctx.Done():
+	case <-patience.Done():
 	}
 	s.stop() // from here on what arrives is not looked at
 	// A request that sipgo serves when its listener is gone makes it open a socket

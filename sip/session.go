@@ -170,6 +170,9 @@ func (l *Leg) again(r *renegotiator) {
 	})
 }
 
+// deferred is a re-INVITE that waits for the ACK that was sent before it.
+type deferred struct{ serve, end func() }
+
 // reinvited serves a re-INVITE of the peer.
 func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(int, string, ...field), served func()) {
 	switch {
@@ -181,7 +184,10 @@ func (l *Leg) reinvited(req *sipmsg.Request, tx *sipmsg.ServerTx, respond func(i
 		return
 	case l.accepted != nil && l.deferred == nil:
 		// The ACK may come after the re-INVITE that followed it: wait for it.
-		l.deferred = func() { l.reinvited(req, tx, respond, served) }
+		l.deferred = &deferred{
+			serve: func() { l.reinvited(req, tx, respond, served) },
+			end:   func() { respond(487, "Request Terminated") },
+		}
 		return
 	case l.accepted != nil:
 		respond(500, "Request Pending", retryAfter())

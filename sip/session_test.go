@@ -336,11 +336,8 @@ func (w *world) dial(sdp string, headers ...string) (*caller, *sip.Leg) {
 	c.send(c.request("INVITE", "i1", sdp, headers...))
 	_, answer := c.status(time.Second)
 	c.send(c.request("ACK", "i1", ""))
-	nonce := regexp.MustCompile(`nonce="([^"]+)"`).FindStringSubmatch(string(answer))[1]
-	ha1, ha2 := sha256hex("u-alice:pbx.test:secret of alice"), sha256hex("INVITE:sip:201@pbx.test")
 	c.cseq = 2
-	auth := fmt.Sprintf(`Authorization: Digest username="u-alice", realm="pbx.test", nonce="%s", uri="sip:201@pbx.test", response="%s", algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"`,
-		nonce, sha256hex(ha1+":"+nonce+":00000001:c:auth:"+ha2))
+	auth := c.authorize(string(answer), "INVITE", "sip:201@pbx.test")
 	c.challenge = auth
 	c.send(c.request("INVITE", "i2", sdp, append(headers, auth)...))
 	return c, within(w.t, time.Second, w.house, "incoming call")

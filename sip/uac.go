@@ -57,7 +57,7 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 		target: o.To.Contact, routes: slices.Clone(o.To.Path), // RFC 3327 §5.3: the way back to the phone
 	}
 	l.Trace(o.Call)
-	if !s.join(l, "") {
+	if !s.join(l) {
 		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, errClosed)
 	}
 	if err := l.dial(ctx, offer); err != nil {

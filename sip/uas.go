@@ -29,6 +29,13 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.replyOnce(req, tx, 483, "Too Many Hops") // a call is always sent on
 		return
 	}
+	// The name is taken before the credentials are looked at: a copy has the same.
+	name := callKey(req)
+	if !s.reserve(name) {
+		s.replyOnce(req, tx, 482, "Loop Detected") // RFC 3261 §8.2.2.2: a copy that took another way
+		return
+	}
+	defer s.free(name)
 	line, ok := s.authenticated(req, tx, h)
 	if !ok {
 		return
@@ -47,15 +54,6 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.replyOnce(req, tx, 422, "Session Interval Too Small", leastSession())
 		return
 	}
-	key := s.front.transactionKey(req)
-	s.mu.Lock()
-	merged := s.calls[callKey(req)]
-	s.mu.Unlock()
-	if merged != nil {
-		s.replyOnce(req, tx, 482, "Loop Detected") // RFC 3261 §8.2.2.2: a copy that took another way
-		return
-	}
-
 	l := s.newLeg(h)
 	l.uas = true
 	l.state = ringing
@@ -86,7 +84,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		target: target, routes: recordedRoutes(req, false),
 	}
 	l.meet(l.dialog.remoteTag)
-	if !s.join(l, key) {
+	if !s.join(l) {
 		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
 		return
 	}
@@ -356,9 +354,9 @@ func (l *Leg) acknowledged(ack *sipmsg.Request) {
 		l.bye(*l.byeOwed)
 		l.byeOwed = nil
 	}
-	if f := l.deferred; f != nil {
+	if d := l.deferred; d != nil && l.state == confirmed {
 		l.deferred = nil
-		f()
+		d.serve()
 	}
 	l.resume()
 }
