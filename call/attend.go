@@ -54,6 +54,11 @@ func (c *Call) attend(ctx context.Context, p *Party, keys string, work func(ctx 
 			return 0, c.silent(p)
 		case <-ctx.Done():
 			return 0, c.stopped()
+		case w := <-c.wishes:
+			if c.declined(w) {
+				return 0, errHungUp
+			}
+			continue
 		case key = <-p.Sound.Digits():
 		case key = <-p.Leg.Digits():
 			info = true

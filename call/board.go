@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"pbx/sip"
 	"pbx/store"
 )
 
@@ -17,12 +18,14 @@ type Board struct {
 	seats map[*Party]seat // of home, and of phones that ring: what lamps show
 	users map[store.ID][]*Party
 	crews map[*Call][]*Party
+	legs  map[*sip.Leg]*Party // of those that have a seat
 }
 
 func newBoard() *Board {
 	return &Board{
 		calls: make(map[store.ID]*Call), home: make(map[*Party]*Call),
 		seats: make(map[*Party]seat), users: make(map[store.ID][]*Party), crews: make(map[*Call][]*Party),
+		legs: make(map[*sip.Leg]*Party),
 	}
 }
 
@@ -47,6 +50,9 @@ func (b *Board) settle(c *Call, parties []*Party) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range parties {
+		if home := b.home[p]; home != nil && home != c {
+			continue // moved on in this moment: a wish tells it
+		}
 		b.home[p] = c
 		b.sit(p, seat{call: c})
 	}
@@ -146,6 +152,9 @@ func (b *Board) sit(p *Party, at seat) {
 	}
 	b.rise(p)
 	b.seats[p] = at
+	if p.Leg != nil {
+		b.legs[p.Leg] = p
+	}
 	b.crews[at.call] = append(b.crews[at.call], p)
 	if u := p.Who.UserID; u != "" {
 		b.users[u] = append(b.users[u], p)
@@ -158,6 +167,7 @@ func (b *Board) rise(p *Party) {
 		return
 	}
 	delete(b.seats, p)
+	delete(b.legs, p.Leg)
 	without(b.crews, at.call, p)
 	without(b.users, p.Who.UserID, p)
 }
@@ -168,6 +178,37 @@ func without[K comparable](m map[K][]*Party, key K, p *Party) {
 	} else {
 		delete(m, key)
 	}
+}
+
+// at returns whose leg it is, and where they sit; nil if nowhere.
+func (b *Board) at(l *sip.Leg) (*Party, seat) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.legs[l]
+	return p, b.seats[p]
+}
+
+// rings reports whether the phone of p rings for c.
+func (b *Board) rings(c *Call, p *Party) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.seats[p] == seat{call: c, rings: true}
+}
+
+// partner returns who is in one call with p, or rings for it, if it is one only.
+func (b *Board) partner(p *Party) (other *Party) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range b.crews[b.seats[p].call] {
+		switch {
+		case o == p:
+		case other != nil:
+			return nil
+		default:
+			other = o
+		}
+	}
+	return other
 }
 
 // presence is one seat of a user, and who else is at the table.

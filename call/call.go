@@ -47,16 +47,25 @@ type Call struct {
 	ctx    context.Context // ends when the call must
 	cancel context.CancelCauseFunc
 	wishes chan Wish
+	asking sync.Mutex    // guards deaf
+	deaf   bool          // the call is over and hears no more
 	begun  chan struct{} // closed once the record is in the store
 	kept   chan struct{} // closed once all that is known so far is in the store; the run loop's own
+
+	// What follows belongs to the run loop and its steps.
+	handover *handover         // a transfer under way
+	replaced map[*Party]*Party // who took the place of whom in the middle of a step
+	parting  string            // why a party is about to leave
 
 	caller *Party // nil until a phone of an originated call is answered
 
 	mu     sync.Mutex // guards what the portal looks at meanwhile
 	record store.CallRecord
 	state  string
-	callee *Party     // who answered
-	lit    []store.ID // whose lamps showed the call at the latest news
+	first  *[2]store.CallParty // once transferred: who called, and whom
+	remark string              // of the next segment
+	callee *Party              // who answered
+	lit    []store.ID          // whose lamps showed the call at the latest news
 }
 
 func (e *Engine) newCall(account store.ID, plan *dialplan.Plan, rows *store.Snapshot) *Call {
@@ -81,14 +90,15 @@ func (c *Call) run(ctx context.Context, first Step) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.panicked(r)
-			c.hangUpDropped(step, nil)
+			c.hangUpDropped(c.present(step), nil)
 		}
 	}()
 	for step != nil {
 		c.enter(step)
 		next := step.Run(ctx, c)
-		c.refuseWishes()
-		c.hangUpDropped(step, next)
+		there := c.present(step)
+		next = c.refuseWishes(c.carriedOn(next))
+		c.hangUpDropped(there, next)
 		step = next
 	}
 }
@@ -115,13 +125,14 @@ func (c *Call) guarded(f func()) func() {
 // enter opens the step's segment of the record and tells the world.
 func (c *Call) enter(s Step) {
 	now := time.Now()
-	c.engine.board.settle(c, s.Parties())
+	c.engine.board.settle(c, c.present(s))
 	for _, p := range s.Parties() {
 		p.Leg.Trace(c.id)
 	}
 	c.mu.Lock()
 	c.closeSegment(now)
-	c.record.Segments = append(c.record.Segments, store.Segment{Step: s.String(), StartedAt: now})
+	c.record.Segments = append(c.record.Segments, store.Segment{Step: s.String(), Detail: c.remark, StartedAt: now})
+	c.remark = ""
 	c.state = s.String()
 	first := len(c.record.Segments) == 1
 	c.mu.Unlock()
@@ -172,6 +183,7 @@ const (
 
 // close completes the record and takes the call off the board.
 func (c *Call) close() {
+	c.deafen()
 	now := time.Now()
 	c.mu.Lock()
 	c.closeSegment(now)
@@ -214,6 +226,11 @@ func unanswered(by string, cause error) store.Outcome {
 
 // ask hands a wish to the call; false when the call has more wishes than it can hear.
 func (c *Call) ask(w Wish) bool {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	if c.deaf {
+		return false
+	}
 	select {
 	case c.wishes <- w:
 		return true
@@ -222,25 +239,36 @@ func (c *Call) ask(w Wish) bool {
 	}
 }
 
-// refuseWishes drops what the step that ended did not hear.
-func (c *Call) refuseWishes() {
+// refuseWishes drops what the step that ended did not hear. Without a party that left, there is no next step for it.
+func (c *Call) refuseWishes(next Step) Step {
 	for {
 		select {
 		case w := <-c.wishes:
+			if gone, ok := w.(left); ok && !slices.Contains(c.present(next), gone.party) {
+				continue
+			}
 			c.log.Info("wish refused", "wish", fmt.Sprintf("%T", w))
+			if c.declined(w) {
+				next = nil
+			}
 		default:
-			return
+			return next
 		}
 	}
 }
 
+// deafen lets nobody wish anything any more.
+func (c *Call) deafen() {
+	c.asking.Lock()
+	c.deaf = true
+	c.asking.Unlock()
+	c.refuseWishes(nil)
+}
+
 // hangUpDropped hangs up whom the step does not pass on, unless they moved to another call.
-func (c *Call) hangUpDropped(step, next Step) {
-	var kept []*Party
-	if next != nil {
-		kept = next.Parties()
-	}
-	for _, p := range step.Parties() {
+func (c *Call) hangUpDropped(there []*Party, next Step) {
+	kept := c.present(next)
+	for _, p := range there {
 		if !slices.Contains(kept, p) && c.engine.board.release(c, p) {
 			p.drop(c.causeOfEnd())
 		}

@@ -39,5 +39,5 @@ func (s calling) Run(ctx context.Context, c *Call) Step {
 		return nil
 	}
 	c.took(p)
-	return routing{p, s.to}
+	return routing{party: p, dialed: s.to}
 }

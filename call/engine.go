@@ -19,6 +19,7 @@ import (
 type Signalling interface {
 	Invite(ctx context.Context, o sip.Outgoing) (*sip.Leg, error)
 	BindingsOfUser(user store.ID) []store.Binding
+	Find(id sip.DialogID) *sip.Leg
 	// EndTrace says that nothing is added to the trace of a call any more.
 	EndTrace(account, call store.ID)
 }
@@ -91,15 +92,20 @@ func NewEngine(c Config) *Engine {
 
 // Incoming takes over a new leg and returns at once.
 func (e *Engine) Incoming(l *sip.Leg) {
-	if of, _ := l.Replaces(); of != nil {
-		l.HangUp(sip.Cause{Code: 481, Reason: "Call/Transaction Does Not Exist"})
-		return
-	}
 	line := l.Line()
 	plan, rows := e.Plan(line.AccountID)
 	if plan == nil {
 		l.HangUp(sip.Cause{Code: 403, Reason: "Forbidden"})
 		return
+	}
+	of, early := l.Replaces()
+	var place picking
+	if of != nil {
+		var no *sip.Cause
+		if place.of, place.in, no = e.replacing(l, of); no != nil {
+			l.HangUp(*no)
+			return
+		}
 	}
 	who := identify(rows, line.UserID, line.DeviceID)
 	p, err := e.incomingParty(l, who)
@@ -112,15 +118,13 @@ func (e *Engine) Incoming(l *sip.Leg) {
 	c.caller = p
 	c.record.Caller, c.record.Dialed = who, l.Dialed()
 	c.record.Callee.Number = dialplan.Normalize(l.Dialed())
-	if err := e.start(c, routing{p, l.Dialed()}); err != nil {
-		p.drop(sip.Cause{Code: 503, Reason: "Service Unavailable"})
+	var first Step = routing{party: p, dialed: l.Dialed()}
+	if of != nil {
+		place.party, place.early = p, early
+		c.record.Callee, first = place.of.Who, place
 	}
-}
-
-// Asked takes a wish of a peer. A transfer that nobody can grant is declined.
-func (e *Engine) Asked(_ *sip.Leg, a sip.Ask) {
-	if t, ok := a.(*sip.Transfer); ok {
-		t.Done(603, "Decline")
+	if err := e.start(c, first); err != nil {
+		p.drop(sip.Cause{Code: 503, Reason: "Service Unavailable"})
 	}
 }
 

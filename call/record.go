@@ -76,7 +76,9 @@ func inWords(cause sip.Cause) string {
 func (c *Call) outcome(o store.Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.record.Outcome = o
+	if c.record.Outcome != store.OutcomeAnswered { // who talked, talked, wherever a transfer led afterwards
+		c.record.Outcome = o
+	}
 }
 
 // because adds to the reasons why the call went where it went.
@@ -143,6 +145,9 @@ func (c *Call) copyRecord() store.CallRecord {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.record
+	if c.first != nil {
+		r.Caller, r.Callee = c.first[0], c.first[1]
+	}
 	r.Segments, r.Route = slices.Clone(r.Segments), slices.Clone(r.Route)
 	return r
 }

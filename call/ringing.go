@@ -37,6 +37,7 @@ func (s ringing) Run(ctx context.Context, c *Call) Step {
 	for _, group := range s.Groups {
 		var callee *Party
 		callee, err = c.fork(ctx, s.party, group)
+		s.party = c.instead(s.party)
 		switch {
 		case err == nil:
 			return talking{s.party, callee}
@@ -89,8 +90,9 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 	forked, lose := context.WithCancelCause(ctx)
 	var attempts sync.WaitGroup
 	for _, b := range phones {
-		attempts.Go(c.guarded(func() { f.attempt(forked, b) }))
+		attempts.Go(c.guarded(func() { f.attempt(forked, caller, b) }))
 	}
+	f.comfort(ctx)
 	winner, err := f.watch(ctx, len(phones), g.Timeout)
 	if err == nil {
 		lose(errElsewhere)
@@ -109,8 +111,10 @@ type fork struct {
 	early  bool          // sound before the answer can only come from one phone
 	news   chan forkNews // unbuffered: who hands over an answer knows that it won
 
-	ringback func()        // stops what a caller hears who is already connected
-	sound    *media.Bridge // early media
+	heard  func()        // stops what a caller hears who is already connected
+	rings  bool          // and that is the ringing
+	sound  *media.Bridge // early media
+	speaks *Party        // whose
 
 	rang, busy bool
 }
@@ -144,7 +148,16 @@ func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Pa
 			case n.progress.Code >= 180:
 				f.rang = true
 				f.tell(ctx, n)
+				if h := f.call.handover; h != nil {
+					h.told.Progress(n.progress.Code, n.progress.Reason)
+				}
 			}
+		case w := <-f.call.wishes:
+			if winner, err := f.asked(ctx, w); winner != nil || err != nil {
+				return winner, err
+			}
+		case <-f.call.transferorDone():
+			f.call.transferorLeft()
 		case <-f.callerDone():
 			return nil, f.call.gone(f.caller)
 		case <-ctx.Done():
@@ -189,9 +202,10 @@ func (f *fork) tell(ctx context.Context, n forkNews) {
 			return
 		}
 		f.quiet()
+		f.speaks = n.party
 		f.sound = media.Join(p.Sound, n.party.Sound)
-	case p.answered && f.ringback == nil && f.sound == nil:
-		f.ringback = f.call.background(ctx, p, media.Ringback())
+	case p.answered:
+		f.comfort(ctx)
 	case !p.answered && !p.rung && f.sound == nil:
 		p.rung = p.Leg.Ring(false) == nil
 	}
@@ -199,9 +213,9 @@ func (f *fork) tell(ctx context.Context, n forkNews) {
 
 // quiet ends what the caller heard while phones rang.
 func (f *fork) quiet() {
-	if f.ringback != nil {
-		f.ringback()
-		f.ringback = nil
+	if f.heard != nil {
+		f.heard()
+		f.heard, f.rings = nil, false
 	}
 	if f.sound != nil {
 		f.sound.Close()
@@ -210,7 +224,7 @@ func (f *fork) quiet() {
 }
 
 // attempt rings one phone until it is answered, refused, or the fork needs it no more.
-func (f *fork) attempt(ctx context.Context, to store.Binding) {
+func (f *fork) attempt(ctx context.Context, caller *Party, to store.Binding) {
 	tell := func(n forkNews) bool {
 		select {
 		case f.news <- n:
@@ -219,7 +233,7 @@ func (f *fork) attempt(ctx context.Context, to store.Binding) {
 			return false
 		}
 	}
-	p, err := f.call.invite(ctx, f.caller, to)
+	p, err := f.call.invite(ctx, caller, to)
 	if err != nil {
 		f.call.log.Warn("phone not rung", "device", to.DeviceID, "err", err)
 		tell(forkNews{ended: true, cause: sip.Cause{Code: 503, Reason: "not sent"}})

@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"pbx/dialplan"
@@ -12,19 +13,27 @@ import (
 type routing struct {
 	party  *Party
 	dialed string
+	rights store.ID // of the user who sent the party here; empty: the party's own
 }
 
 func (s routing) Parties() []*Party { return []*Party{s.party} }
 func (s routing) String() string    { return "routing" }
 
 func (s routing) Run(_ context.Context, c *Call) Step {
-	d, reasons := c.plan.Route(dialplan.Query{
-		From:   dialplan.Caller{User: s.party.Who.UserID, Number: s.party.Who.Extension},
-		Dialed: s.dialed,
-		At:     time.Now(),
-	})
+	d, reasons := c.plan.Route(dialplan.Query{From: s.from(c), Dialed: s.dialed, At: time.Now()})
 	c.because(reasons...)
 	return c.follow(s.party, d)
+}
+
+// from is with whose rights the plan is asked. Who transfers somebody to their own number or mailbox does not lend
+// them their own messages.
+func (s routing) from(c *Call) dialplan.Caller {
+	own := dialplan.Caller{User: s.party.Who.UserID, Number: s.party.Who.Extension}
+	u, number := c.rows.User(s.rights), dialplan.Normalize(s.dialed)
+	if u == nil || number == u.Extension || strings.HasPrefix(number, "*") {
+		return own
+	}
+	return dialplan.Caller{User: u.ID, Number: u.Extension}
 }
 
 // branch follows a decision that a run-time event led to, and remembers why.

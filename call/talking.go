@@ -20,6 +20,11 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 	defer bridge.Close()
 	c.introduce(ctx, s.a, s.b)
 	c.introduce(ctx, s.b, s.a)
+	if !s.b.answered { // picked up by a call of their own
+		if err := c.answer(ctx, s.b, s.a); err != nil {
+			return nil
+		}
+	}
 	if err := c.answer(ctx, s.a, s.b); err != nil {
 		return nil
 	}
@@ -54,9 +59,8 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 		case key := <-s.b.Leg.Digits():
 			s.pass(ctx, key, s.a)
 		case w := <-c.wishes:
-			if gone, ok := w.(left); ok {
-				c.over(c.role(gone.party), "moved to another call")
-				return nil
+			if next, moves := s.granted(c, w); moves {
+				return next
 			}
 		}
 	}

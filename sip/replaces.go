@@ -11,23 +11,18 @@ import (
 // DialogID names a dialog as we see it: our tag is the local one.
 type DialogID struct{ CallID, LocalTag, RemoteTag string }
 
-// Find returns the leg of a dialog that has not ended, or nil. It never waits.
+// Find returns the leg of a dialog that has not ended, or nil. It never waits. Some phones mix the two tags up, which
+// makes no difference here.
 func (s *Server) Find(id DialogID) *Leg {
-	s.mu.Lock()
-	l := s.legs[id.CallID+"\x00"+id.LocalTag]
-	s.mu.Unlock()
-	if l == nil || !l.knows(id.RemoteTag) || l.isOver() {
-		return nil
+	for _, id := range []DialogID{id, {id.CallID, id.RemoteTag, id.LocalTag}} {
+		s.mu.Lock()
+		l := s.legs[id.CallID+"\x00"+id.LocalTag]
+		s.mu.Unlock()
+		if l != nil && l.knows(id.RemoteTag) && !l.isOver() {
+			return l
+		}
 	}
-	return l
-}
-
-// find is Find for a dialog named by a peer: some phones mix the two tags up.
-func (s *Server) find(id DialogID) *Leg {
-	if l := s.Find(id); l != nil {
-		return l
-	}
-	return s.Find(DialogID{id.CallID, id.RemoteTag, id.LocalTag})
+	return nil
 }
 
 // Replaces returns the leg that the INVITE of this one wants to take the place of, and whether only while that is not
@@ -130,7 +125,7 @@ func (s *Server) replaced(req *sipmsg.Request) (of *Leg, earlyOnly bool, bad *Re
 	if !ok {
 		return nil, false, &Refusal{400, "Malformed Replaces"}
 	}
-	of = s.find(id)
+	of = s.Find(id)
 	switch {
 	case of == nil && s.endedLately(id):
 		return nil, false, &Refusal{603, "Decline"} // RFC 3891 §3: it has ended
@@ -151,7 +146,7 @@ func (s *Server) targetDialog(value string) *Leg {
 	ps, _ := parseParams(rest)
 	local, _ := ps.get("local-tag")
 	remote, _ := ps.get("remote-tag")
-	return s.find(DialogID{CallID: trim(callID), LocalTag: remote, RemoteTag: local})
+	return s.Find(DialogID{CallID: trim(callID), LocalTag: remote, RemoteTag: local})
 }
 
 // past remembers the dialogs that ended lately, so that who comes too late is told so. The server's lock guards it.

@@ -1,0 +1,93 @@
+package call
+
+import (
+	"context"
+	"time"
+
+	"pbx/dialplan"
+	"pbx/sip"
+	"pbx/store"
+)
+
+// picking waits until its party has the place in another call that it wants. The other call decides and is not waited
+// for: what it does not answer in time it refused.
+type picking struct {
+	party *Party
+	of    *Party
+	in    *Call
+	early bool
+}
+
+// pickPatience is how long a call may take to hear a wish.
+const pickPatience = 3 * time.Second
+
+func (s picking) Parties() []*Party { return []*Party{s.party} }
+func (s picking) String() string    { return "picking up" }
+
+func (s picking) Run(ctx context.Context, c *Call) Step {
+	c.note(named(s.of.Who))
+	c.parting = "took the call of " + named(s.of.Who)
+	v := verdict{refused: make(chan sip.Cause, 1)}
+	if !s.in.ask(takeOver{of: s.of, by: s.party, early: s.early, told: v}) {
+		v.Done(481, "Call/Transaction Does Not Exist")
+	}
+	late := time.NewTimer(pickPatience)
+	defer late.Stop()
+	for {
+		select {
+		case <-s.party.Done():
+			_ = c.gone(s.party)
+			return nil
+		case <-ctx.Done():
+			_ = c.stopped()
+			return nil
+		case w := <-c.wishes:
+			if c.declined(w) {
+				c.outcome(store.OutcomeAnswered)
+				c.answeredAt(time.Now())
+				return nil
+			}
+		case no := <-v.refused:
+			return c.nothingThere(s.party, no)
+		case <-late.C:
+			return c.nothingThere(s.party, sip.Cause{Code: 480, Reason: "Temporarily Unavailable"})
+		}
+	}
+}
+
+// verdict is the report to somebody who waits to be let in.
+type verdict struct{ refused chan sip.Cause }
+
+// Progress is no verdict.
+func (verdict) Progress(int, string) {}
+
+// Done tells a refusal; who is let in learns it by leaving.
+func (v verdict) Done(code int, reason string) {
+	if code >= 300 {
+		select {
+		case v.refused <- sip.Cause{Code: code, Reason: reason}:
+		default:
+		}
+	}
+}
+
+// nothingThere ends an attempt to pick up.
+func (c *Call) nothingThere(p *Party, no sip.Cause) Step {
+	return c.branch(p, dialplan.Reject{
+		Code: no.Code, Reason: no.Reason, Outcome: store.OutcomeFailed,
+		Because: store.Reason{Rule: "pickup", Detail: "There was nothing to pick up any more"},
+	})
+}
+
+// replacing finds the place that an incoming INVITE with Replaces wants; a cause says why it cannot have it.
+func (e *Engine) replacing(l, of *sip.Leg) (*Party, *Call, *sip.Cause) {
+	p, at := e.board.at(of)
+	switch {
+	case p == nil || at.call.account != l.Account():
+		return nil, nil, &sip.Cause{Code: 481, Reason: "Call/Transaction Does Not Exist"}
+	case l.Line().UserID == "", !at.rings && p.Who.UserID != l.Line().UserID:
+		// RFC 3891 §3: a call that is up moves only between the phones of one person.
+		return nil, nil, &sip.Cause{Code: 403, Reason: "Forbidden"}
+	}
+	return p, at.call, nil
+}
