@@ -55,7 +55,7 @@ type Call struct {
 	// What follows belongs to the run loop and its steps.
 	handover *handover         // a transfer under way
 	replaced map[*Party]*Party // who took the place of whom in the middle of a step
-	parting  string            // why a party is about to leave
+	parting  *parting          // why a party is about to leave
 
 	caller *Party // nil until a phone of an originated call is answered
 

@@ -26,7 +26,7 @@ func (s picking) String() string    { return "picking up" }
 
 func (s picking) Run(ctx context.Context, c *Call) Step {
 	c.note(named(s.of.Who))
-	c.parting = "took the call of " + named(s.of.Who)
+	c.parting = &parting{"caller", "took the call of " + named(s.of.Who)}
 	v := verdict{refused: make(chan sip.Cause, 1)}
 	if !s.in.ask(takeOver{of: s.of, by: s.party, early: s.early, told: v}) {
 		v.Done(481, "Call/Transaction Does Not Exist")

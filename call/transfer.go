@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"pbx/dialplan"
 	"pbx/media"
@@ -53,6 +54,7 @@ type handover struct {
 	who    store.CallParty
 	left   *Party // who was sent on
 	told   report
+	first  *[2]store.CallParty // what the record says, unless it leads back
 }
 
 // seeking is a step that still looks for somebody to talk to.
@@ -176,12 +178,15 @@ func (c *Call) declined(w Wish) bool {
 
 // parted notes that a party went on in another call.
 func (c *Call) parted(p *Party) {
-	cause := "moved to another call"
-	if c.parting != "" {
-		cause = c.parting
+	why := c.parting
+	if why == nil {
+		why = &parting{c.role(p), "moved to another call"}
 	}
-	c.over(c.role(p), cause)
+	c.over(why.by, why.cause)
 }
+
+// parting is whose doing it is that a party leaves, and how the record says so.
+type parting struct{ by, cause string }
 
 // sendOn is a blind transfer: other is routed to where by wants, with the rights of by.
 func (c *Call) sendOn(w refer, other *Party) Step {
@@ -202,7 +207,7 @@ func (c *Call) sendOn(w refer, other *Party) Step {
 
 // claimed is what a phone says of whom it refers for (RFC 3892), if that tells anything.
 func claimed(w refer) string {
-	if w.referrer == "" {
+	if own := ":" + w.by.Who.Extension + "@"; w.referrer == "" || strings.Contains(w.referrer, own) {
 		return ""
 	}
 	return " (referred by " + w.referrer + ")"
@@ -219,9 +224,9 @@ func (c *Call) handTo(w refer, other *Party) {
 		w.told.Done(403, "Forbidden") // nobody gives away what belongs to others
 		return
 	}
-	c.parting = "transferred"
+	c.parting = &parting{c.role(w.by), "transferred"}
 	if partner := c.engine.board.partner(of); partner != nil {
-		c.parting += " to " + named(partner.Who)
+		c.parting.cause += " to " + named(partner.Who)
 	}
 	if !at.call.ask(takeOver{of: of, by: other, back: w.by, early: w.early, told: w.told}) {
 		w.told.Done(480, "Temporarily Unavailable")
@@ -230,7 +235,7 @@ func (c *Call) handTo(w refer, other *Party) {
 
 // seat notes that by is where of was, and how that came.
 func (c *Call) seat(w takeOver) {
-	if w.of == c.caller || !c.record.AnsweredAt.IsZero() { // else it is only answered by another phone than was meant
+	if !c.record.AnsweredAt.IsZero() { // else it is only answered by another phone than was meant
 		c.transferred()
 	}
 	how := fmt.Sprintf("%s took the place of %s", named(w.by.Who), named(w.of.Who))
@@ -275,11 +280,14 @@ func (c *Call) carriedOn(next Step) Step {
 		h.told.Done(487, "Request Terminated")
 	default:
 		h.told.Done(200, "OK")
-		c.mu.Lock()
-		c.remark = "transferred by " + named(h.who)
-		c.mu.Unlock()
 	}
 	c.handover = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remark = "transferred by " + named(h.who)
+	if c.first == nil {
+		c.first = h.first
+	}
 	return next
 }
 
@@ -366,7 +374,8 @@ func (f *fork) swap(ctx context.Context, w takeOver) bool {
 	if w.back == nil || !w.by.answered || c.handover != nil || !c.engine.board.Take(w.by, c) {
 		return false
 	}
-	h := &handover{who: w.back.Who, left: w.by, told: w.told, caller: true}
+	was := c.copyRecord()
+	h := &handover{who: w.back.Who, left: w.by, told: w.told, caller: true, first: &[2]store.CallParty{was.Caller, was.Callee}}
 	if c.engine.board.Take(w.back, c) {
 		h.by = w.back
 	}

@@ -111,7 +111,7 @@ func (l *Leg) referred(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served f
 			return
 		}
 	}
-	t, bad := parseRefer(req)
+	t, bad := parseRefer(req, l.line.Username)
 	if bad != nil {
 		respond(bad.Code, bad.Reason)
 		return
@@ -134,8 +134,8 @@ func (l *Leg) referred(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop, served f
 	l.s.handler.Asked(l, t)
 }
 
-// parseRefer reads what a REFER asks for.
-func parseRefer(req *sipmsg.Request) (*Transfer, *Refusal) {
+// parseRefer reads what a REFER asks for. That the phone of self refers for itself is no news.
+func parseRefer(req *sipmsg.Request, self string) (*Transfer, *Refusal) {
 	values := req.GetHeaders("Refer-To")
 	if len(values) != 1 {
 		return nil, &Refusal{400, "Exactly One Refer-To Wanted"} // RFC 3515 §2.4.2
@@ -148,7 +148,8 @@ func parseRefer(req *sipmsg.Request) (*Transfer, *Refusal) {
 	case len(by) > 1:
 		return nil, &Refusal{400, "More Than One Referred-By"} // RFC 3892 §3
 	case len(by) == 1:
-		if a, ok := parseAddress(by[0].Value()); ok {
+		a, ok := parseAddress(by[0].Value())
+		if u, isURI := parseURI(a.uri); ok && (!isURI || userOf(&u) != self) {
 			t.ReferredBy = clip(a.uri, 120)
 			if a.display != "" {
 				t.ReferredBy = clip(a.display, 80) + " <" + t.ReferredBy + ">"

@@ -108,6 +108,15 @@ func (p *Phone) Call(ctx context.Context, number string) (*Call, error) {
 	return p.take(line), nil
 }
 
+// CallWith dials a number with more headers in the INVITE, as "Name: value".
+func (p *Phone) CallWith(ctx context.Context, number string, headers ...string) (*Call, error) {
+	line, err := p.sip.CallWith(ctx, number, headers...)
+	if err != nil {
+		return nil, fmt.Errorf("%s calls %s: %w", p.cfg.Name, number, err)
+	}
+	return p.take(line), nil
+}
+
 // Next waits for the next incoming call and lets it ring.
 func (p *Phone) Next(ctx context.Context) (*Call, error) {
 	select {

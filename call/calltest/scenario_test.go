@@ -18,6 +18,7 @@ import (
 
 	"pbx/call"
 	"pbx/call/calltest"
+	"pbx/sip/siptest"
 	"pbx/store"
 )
 
@@ -53,24 +54,25 @@ func TestScenarios(t *testing.T) {
 
 // scenario is one script being played.
 type scenario struct {
-	t      *testing.T
-	h      *house
-	users  map[string]*store.User // by extension
-	phones map[string]*calltest.Phone
-	calls  map[string][]*calltest.Call // of each phone, oldest first
-	dialed int                         // calls that must have a record
-	checks int                         // records looked at so far
-	free   bool                        // chance decides times: no golden file
-	start  time.Time                   // of the ladder
-	hands  sync.WaitGroup              // picking up
-	ladder string                      // what was sent
-	trail  string                      // what was recorded
+	t         *testing.T
+	h         *house
+	users     map[string]*store.User // by extension
+	phones    map[string]*calltest.Phone
+	calls     map[string][]*calltest.Call  // of each phone, oldest first
+	referrals map[string]*siptest.Referral // the latest of each phone
+	dialed    int                          // calls that must have a record
+	checks    int                          // records looked at so far
+	free      bool                         // chance decides times: no golden file
+	start     time.Time                    // of the ladder
+	hands     sync.WaitGroup               // picking up
+	ladder    string                       // what was sent
+	trail     string                       // what was recorded
 }
 
 func newScenario(t *testing.T, tweaks ...func(*house, *call.Config)) *scenario {
 	return &scenario{
 		t: t, h: newHouse(t, tweaks...), users: make(map[string]*store.User),
-		phones: make(map[string]*calltest.Phone), calls: make(map[string][]*calltest.Call),
+		phones: make(map[string]*calltest.Phone), calls: make(map[string][]*calltest.Call), referrals: make(map[string]*siptest.Referral),
 	}
 }
 
@@ -101,7 +103,7 @@ func (s *scenario) play(script string) {
 }
 
 func (s *scenario) do(statement string) error {
-	for _, v := range verbs {
+	for _, v := range append(transferVerbs, verbs...) {
 		if m := v.pattern.FindStringSubmatch(statement); m != nil {
 			ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
 			defer cancel()

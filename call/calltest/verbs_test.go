@@ -310,7 +310,7 @@ func (s *scenario) letGo(_ context.Context, w []string) error {
 }
 
 func (s *scenario) hold(ctx context.Context, w []string) error {
-	c, err := s.current(w[0])
+	c, err := s.with(w[0], w[1])
 	if err != nil {
 		return err
 	}
@@ -324,7 +324,7 @@ func (s *scenario) hold(ctx context.Context, w []string) error {
 }
 
 func (s *scenario) resume(ctx context.Context, w []string) error {
-	c, err := s.current(w[0])
+	c, err := s.with(w[0], w[1])
 	if err != nil {
 		return err
 	}

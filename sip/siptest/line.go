@@ -24,6 +24,7 @@ type Line struct {
 	invite   *sipmsg.Request // incoming
 	offered  bool            // the incoming INVITE carried an offer
 	branch   string          // of our latest INVITE, for CANCEL
+	extra    []string        // headers of our first INVITE
 
 	provisional chan struct{} // closed at the first answer to our INVITE
 	ringing     chan struct{}
@@ -47,6 +48,8 @@ type Line struct {
 	late      bool          // the ACK carries the answer
 	early     []byte        // description sent in 183
 	number    string
+	referrals []*Referral
+	earlyTag  string       // of the callee, before it answered
 	remote    sip.Identity // what the display shows
 }
 
@@ -64,9 +67,14 @@ func (p *Phone) newLine() *Line {
 
 // Call dials number. It returns once the INVITE was sent; Ringing, Answered and Done tell the rest.
 func (p *Phone) Call(ctx context.Context, number string) (*Line, error) {
+	return p.call(ctx, number, nil)
+}
+
+func (p *Phone) call(ctx context.Context, number string, headers []string) (*Line, error) {
 	l := p.newLine()
 	l.caller = true
 	l.number = number
+	l.extra = headers
 	l.callID = token()
 	l.aor = p.aor()
 	l.peerAOR = "sip:" + number + "@" + p.cfg.Domain
@@ -101,6 +109,10 @@ func (l *Line) dial(offer []byte, sent chan<- error) {
 	var auth string
 	for attempt := 0; ; attempt++ {
 		d := l.request("INVITE")
+		for _, h := range l.extra {
+			name, value, _ := strings.Cut(h, ": ")
+			d.headers = append(d.headers, [2]string{name, value})
+		}
 		d.sdp(offer)
 		if auth != "" {
 			d.set("Authorization", auth)
@@ -160,6 +172,9 @@ func (l *Line) progressed(res *sipmsg.Response) {
 	defer l.mu.Unlock()
 	l.hear()
 	l.show(res)
+	if tag, has := res.To().Params.Get("tag"); has && res.StatusCode > 100 {
+		l.earlyTag = tag
+	}
 	if res.StatusCode > 100 && !l.rang {
 		l.rang = true
 		close(l.ringing)
@@ -594,7 +609,9 @@ func (l *Line) asked(req *sipmsg.Request) {
 		l.end(0, headerValue(req, "Reason"))
 	case sipmsg.INVITE, sipmsg.UPDATE:
 		l.changed(req)
-	case sipmsg.INFO, sipmsg.OPTIONS, sipmsg.NOTIFY:
+	case sipmsg.NOTIFY:
+		l.notified(req)
+	case sipmsg.INFO, sipmsg.OPTIONS:
 		l.p.reply(req, 200, "OK", l.localTag, nil)
 	default:
 		l.p.reply(req, 405, "Method Not Allowed", l.localTag, nil, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY")
