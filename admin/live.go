@@ -186,7 +186,7 @@ func (k *socket) tooSlow(now time.Time) bool {
 
 // tell sends one item if it concerns the reader. A code of -1 means go on.
 func (k *socket) tell(n event.News) (code int, reason string) {
-	if n.Account != k.who.account || n.Kind == event.LampsChanged {
+	if n.Account != k.who.account && n.Account != "" || n.Kind == event.LampsChanged {
 		return -1, ""
 	}
 	user, known := k.server.userNow(k.who.account, k.who.user.ID)

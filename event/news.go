@@ -67,6 +67,14 @@ type Trunk struct {
 	Target     string    `json:"target"`
 }
 
+// Ban tells that an address is listened to no more, or again.
+type Ban struct {
+	IP     string    `json:"ip"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+}
+
 // Object tells that a record was created, changed or deleted.
 type Object struct {
 	Type    string   `json:"type"` // "user"

@@ -37,6 +37,8 @@ type Config struct {
 	Network Network
 	// Trunks are the lines to carriers; nil: none.
 	Trunks Trunks
+	// Bans keeps banned addresses; nil: they are forgotten at the end.
+	Bans Bans
 	// Traces keeps the messages of calls that have ended; nil: none are remembered.
 	Traces Traces
 	// Log receives what happens; nil discards it.
@@ -177,6 +179,7 @@ type Stats struct {
 	Received, Malformed, Throttled           uint64 // messages: all, unusable ones, those over a limit
 	Registers, Registered, Invites, AuthFail uint64
 	LegsTotal                                uint64
+	Banned, Ignored, TextsSent, Shed         uint64 // bans made, messages of banned sources, texts delivered, calls refused in overload
 	Legs, Bindings, LinesOnline              int
-	Subscriptions, Connections               int
+	Subscriptions, Connections, Bans         int
 }

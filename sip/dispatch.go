@@ -219,17 +219,6 @@ func (s *Server) authenticated(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) 
 	return line, true
 }
 
-// knownFrom reports whether credentials claim to be of a line that is registered
-// from the same address: spoofed failures must not lock a real phone out.
-func (s *Server) knownFrom(all []credentials, from netip.Addr) bool {
-	for i := range all {
-		if line, ok := s.dir.Line(all[i].username); ok && s.registrar.hasSource(line.ID, from) {
-			return true
-		}
-	}
-	return false
-}
-
 // answer builds an answer. All answers are made here, for the marks of the front
 // reader must not leave the house.
 func (s *Server) answer(req *sipmsg.Request, code int, reason string, body []byte, fields ...field) *sipmsg.Response {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"pbx/store"
 )
 
 // The limits of one source address. An office behind one address re-registers
@@ -11,8 +13,6 @@ import (
 const (
 	messageRate  = 500 // a second
 	messageBurst = 3000
-	failureRate  = 0.2 // refused credentials a second
-	failureBurst = 20
 	logRate      = 1 // lines a second about useless messages, for all sources together
 	logBurst     = 20
 	maxBuckets   = 16384
@@ -22,6 +22,7 @@ const (
 type bucket struct {
 	tokens float64
 	at     time.Time
+	second *bucket // of insiders
 }
 
 func (b *bucket) take(now time.Time, rate, burst float64) bool {
@@ -42,16 +43,30 @@ func (b *bucket) take(now time.Time, rate, burst float64) bool {
 type guard struct {
 	mu       sync.Mutex
 	messages map[netip.Addr]*bucket
-	failures map[netip.Addr]*bucket
+	guesses  map[guess]*bucket
 	phones   map[netip.AddrPort]*phoneLimit
-	friends  map[netip.Addr]int // bindings by address
-	logs     bucket
+	homes    map[netip.Addr]int       // bindings by address
+	known    map[netip.Addr]time.Time // when phones were last there
+	friends  []netip.Prefix           // carriers
+	suspects map[netip.Addr]*suspect
+	bans     map[netip.Addr]*store.Ban // now, and lately
+	put      map[netip.Addr]struct{}   // not yet written
+	drop     map[netip.Addr]struct{}
+	dirty    chan struct{} // cap 1
+	tell     func(kind string, b store.Ban)
+	banned   uint64 // bans made
+	ignored  uint64 // messages of banned sources
+	logs     limiter
 
 	unlimited bool // for measurements
 }
 
 func newGuard() *guard {
-	return &guard{phones: make(map[netip.AddrPort]*phoneLimit), friends: make(map[netip.Addr]int), messages: make(map[netip.Addr]*bucket), failures: make(map[netip.Addr]*bucket)}
+	return &guard{
+		phones: make(map[netip.AddrPort]*phoneLimit), messages: make(map[netip.Addr]*bucket), guesses: make(map[guess]*bucket),
+		homes: make(map[netip.Addr]int), known: make(map[netip.Addr]time.Time), suspects: make(map[netip.Addr]*suspect),
+		bans: make(map[netip.Addr]*store.Ban), put: make(map[netip.Addr]struct{}), drop: make(map[netip.Addr]struct{}), dirty: make(chan struct{}, 1),
+	}
 }
 
 // phoneLimit is the limit of the one address and port that a registered phone
@@ -78,8 +93,10 @@ func (g *guard) know(source string, more int) {
 	if p.bindings += more; p.bindings <= 0 {
 		delete(g.phones, from)
 	}
-	if g.friends[from.Addr()] += more; g.friends[from.Addr()] <= 0 {
-		delete(g.friends, from.Addr())
+	addr := network(from.Addr())
+	if g.homes[addr] += more; g.homes[addr] <= 0 {
+		delete(g.homes, addr)
+		g.remember(addr)
 	}
 }
 
@@ -87,7 +104,7 @@ func (g *guard) know(source string, more int) {
 func (g *guard) knows(a netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.friends[a] > 0
+	return g.homes[network(a)] > 0
 }
 
 // network is the address a limit counts for: IPv6 hosts own a /64.
@@ -118,44 +135,25 @@ func bucketOf(m map[netip.Addr]*bucket, a netip.Addr) *bucket {
 	return b
 }
 
-// admit reports whether one more message of this source is looked at.
-func (g *guard) admit(from netip.AddrPort) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.unlimited {
-		return true
-	}
-	if p := g.phones[from]; p != nil {
-		return p.take(time.Now(), messageRate, messageBurst)
-	}
-	return bucketOf(g.messages, from.Addr()).take(time.Now(), messageRate, messageBurst)
+// limiter is a bucket with a lock of its own.
+type limiter struct {
+	mu sync.Mutex
+	bucket
 }
 
-// failed counts refused credentials.
-func (g *guard) failed(a netip.Addr) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	bucketOf(g.failures, a).take(time.Now(), failureRate, failureBurst)
+func (l *limiter) take(now time.Time, rate, burst float64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bucket.take(now, rate, burst)
 }
 
-// blocked reports whether so many credentials of this source were refused that no more are looked at.
-func (g *guard) blocked(a netip.Addr) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	b := g.failures[network(a)]
-	if b == nil {
-		return false
+// inside lets an insider through that others keep busy.
+func (b *bucket) inside(now time.Time) bool {
+	if b.second == nil {
+		b.second = &bucket{}
 	}
-	if b.tokens+failureRate*time.Since(b.at).Seconds() >= failureBurst {
-		delete(g.failures, network(a)) // forgiven
-		return false
-	}
-	return b.tokens+failureRate*time.Since(b.at).Seconds() < 1
+	return b.second.take(now, insiderRate, insiderBurst)
 }
 
 // mayLog bounds the log lines that strangers can cause.
-func (g *guard) mayLog() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.logs.take(time.Now(), logRate, logBurst)
-}
+func (g *guard) mayLog() bool { return g.logs.take(time.Now(), logRate, logBurst) }

@@ -103,7 +103,7 @@ func (s *Server) judge(data []byte, h hop, way replier) []byte {
 		return nil // closing
 	}
 	s.stats.received.Add(1)
-	if !s.guard.admit(h.remote) {
+	if !s.listens(data, h) {
 		s.stats.throttled.Add(1)
 		return nil
 	}
@@ -380,18 +380,18 @@ func newClaim(method, uri, agent, branch string, authorizations []string) claim 
 // identify finds out who sends a request. A reply with a code says that nobody
 // knows: it challenges or refuses.
 func (s *Server) identify(c claim, h hop) (store.Line, reply) {
-	from := h.remote.Addr()
-	if len(c.credentials) > 0 && s.guard.blocked(from) && !s.knownFrom(c.credentials, from) {
+	if !s.mayGuess(c.credentials, h) {
 		return store.Line{}, refusal(403, "Forbidden", field{"Retry-After", "60"})
 	}
 	line, result := s.digest.check(c.method, c.uri, c.credentials)
 	switch result {
 	case granted:
 		s.flows.authenticated(h)
+		s.guard.trust(h.remote.Addr())
 		return line, reply{}
 	case wrong:
 		s.stats.authFailed.Add(1)
-		s.guard.failed(from)
+		s.guessed(c.credentials, h, c.method)
 		if s.guard.mayLog() {
 			s.log.Warn("credentials refused", "method", c.method, "source", h.remote, "user_agent", clip(c.agent, 80))
 		}
@@ -402,5 +402,6 @@ func (s *Server) identify(c claim, h hop) (store.Line, reply) {
 		r.fields = append(r.fields, field{"WWW-Authenticate", value})
 	}
 	r.brief = r.fields[len(all)-1:]
+	s.guard.challenged(h, all[0])
 	return store.Line{}, r
 }

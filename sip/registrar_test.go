@@ -399,8 +399,8 @@ func TestGuessing(t *testing.T) {
 				t.Fatalf("guess answered %d", code)
 			}
 		}
-		if blocked < 5 || blocked > 15 {
-			t.Errorf("%d of 30 guesses blocked, want about 10", blocked)
+		if blocked < 15 || blocked > 25 {
+			t.Errorf("%d of 30 guesses blocked, want about 20", blocked)
 		}
 		if code, _ := (registration{callID: "bob", cseq: 1, user: "u-bob", password: "secret of bob", contacts: []string{"<sip:u-bob@10.0.0.99>"}}).ask(p); code != 403 {
 			t.Errorf("a stranger at that address got %d, want 403", code)

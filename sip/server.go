@@ -203,6 +203,10 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 		s.closeSockets()
 		return fmt.Errorf("sip: %w", err)
 	}
+	if err := s.loadBans(ctx); err != nil {
+		s.closeSockets()
+		return fmt.Errorf("sip: load bans: %w", err)
+	}
 	if err := s.registrar.load(ctx); err != nil {
 		s.closeSockets()
 		return fmt.Errorf("sip: %w", err)
@@ -210,6 +214,7 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 	s.tasks.Go(s.registrar.sweep)
 	s.tasks.Go(func() { s.registrar.write(s.ctx) })
 	s.tasks.Go(s.trace.write)
+	s.tasks.Go(s.keepGuard)
 	reader := s.bus.Reader()
 	s.tasks.Go(func() { s.follow(reader) })
 	for _, start := range serve {
@@ -339,6 +344,7 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	st.Legs = len(s.legs)
 	s.mu.Unlock()
+	st.Bans, st.Banned, st.Ignored = s.guard.counts()
 	s.registrar.mu.Lock()
 	st.Bindings, st.LinesOnline = s.registrar.count, len(s.registrar.lines)
 	s.registrar.mu.Unlock()
@@ -348,6 +354,7 @@ func (s *Server) Stats() Stats {
 // refused counts and, within bounds, logs a message that had no use.
 func (s *Server) refused(why string, data []byte, from netip.AddrPort, transport string) {
 	s.stats.malformed.Add(1)
+	s.guard.junk(data, hop{transport: transport, remote: from})
 	if s.guard.mayLog() {
 		s.log.Info("message refused", "why", why, "source", from, "transport", transport, "start", clip(string(data), 80))
 	}

@@ -34,6 +34,26 @@ func (db *DB) LoadBans(ctx context.Context) ([]store.Ban, error) {
 	return items, readError("load bans", err)
 }
 
+// KnownAddresses returns where phones of all accounts were lately: they fetched
+// their configuration from there in the last 30 days, or are registered.
+func (db *DB) KnownAddresses(ctx context.Context) ([]netip.Addr, error) {
+	var items []netip.Addr
+	err := each(ctx, db.read, func(scan scanner) error {
+		var source string
+		if err := scan(&source); err != nil {
+			return err
+		}
+		if ap, err := netip.ParseAddrPort(source); err == nil {
+			items = append(items, ap.Addr().Unmap())
+		} else if a, err := netip.ParseAddr(source); err == nil {
+			items = append(items, a.Unmap())
+		}
+		return nil
+	}, `SELECT DISTINCT source FROM provision_fetches WHERE device_id <> '' AND status = 200 AND at > ?
+		UNION SELECT source FROM bindings`, micros(now().AddDate(0, 0, -30)))
+	return items, readError("list addresses of phones", err)
+}
+
 // SaveBans writes and removes bans in one commit.
 func (db *DB) SaveBans(ctx context.Context, put []store.Ban, drop []netip.Addr) error {
 	put, drop = slices.Clone(put), slices.Clone(drop)
