@@ -93,18 +93,3 @@ func TestRestoreLeavesNothingHalf(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// TestCertificateOfSomebodyStays proves that one file of a pair alone is not replaced.
-func TestCertificateOfSomebodyStays(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := certificate(filepath.Join(dir, "made")); err != nil {
-		t.Error(err)
-	}
-	put(t, filepath.Join(dir, "cert.pem"), "bought")
-	if _, err := certificate(dir); err == nil || !strings.Contains(err.Error(), "key.pem") {
-		t.Errorf("a certificate without its key: %v", err)
-	}
-	if got, err := os.ReadFile(filepath.Join(dir, "cert.pem")); err != nil || string(got) != "bought" {
-		t.Errorf("the certificate is now %q, %v", got, err)
-	}
-}

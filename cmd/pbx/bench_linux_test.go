@@ -29,7 +29,7 @@ import (
 
 // These are measurements of docs/performance.md.
 
-var onFreePorts = []string{"--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--rtp-ports", "0", "--drain", "0s"}
+var onFreePorts = []string{"--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--sip-tls=", "--rtp-ports", "0", "--drain", "0s"}
 
 // furnished makes a data directory with an administrator and n users, who have a telephone each, and returns their lines.
 func furnished(b *testing.B, n int) (dir string, lines []store.Line) {

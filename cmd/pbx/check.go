@@ -81,6 +81,12 @@ func checkPorts(cfg *config) []finding {
 	for _, a := range cfg.sipTCP {
 		try("SIP port (TCP)", "sip-tcp", a, tcp(a))
 	}
+	for _, a := range cfg.sipTLS {
+		try("SIP port (TLS)", "sip-tls", a, tcp(a))
+	}
+	for _, a := range cfg.sipOldTLS {
+		try("SIP port (old TLS)", "sip-tls-old", a, tcp(a))
+	}
 	if cfg.rtpHigh == 0 {
 		return all
 	}

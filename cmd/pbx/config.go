@@ -18,6 +18,11 @@ type config struct {
 	https     []netip.AddrPort
 	sipUDP    []netip.AddrPort
 	sipTCP    []netip.AddrPort
+	sipTLS    []netip.AddrPort
+	sipOldTLS []netip.AddrPort
+	tlsCert   string // files; empty: those in the data directory
+	tlsKey    string
+	carrierCA string // a file
 	rtpLow    uint16
 	rtpHigh   uint16
 	advertise string
@@ -35,17 +40,21 @@ func parseConfig(command string, args, environ []string, stderr io.Writer) (*con
 	c := &config{}
 	fs := flag.NewFlagSet("pbx "+command, flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	var http, https, sipUDP, sipTCP, sipTLS, rtp, level string
-	data, sipDefault, rtpDefault := "./pbx-data", "0.0.0.0:5060", "20000-29999"
+	var http, https, sipUDP, sipTCP, sipTLS, sipOldTLS, rtp, level string
+	data, sipDefault, tlsDefault, rtpDefault := "./pbx-data", "0.0.0.0:5060", "0.0.0.0:5061", "20000-29999"
 	if command == "demo" { // beside a real system: free ports, and a directory that goes away
-		data, sipDefault, rtpDefault = "", "127.0.0.1:0", "0"
+		data, sipDefault, tlsDefault, rtpDefault = "", "127.0.0.1:0", "127.0.0.1:0", "0"
 	}
 	fs.StringVar(&c.data, "data", data, "`directory` of the database, voicemail and keys")
 	fs.StringVar(&http, "http", "0.0.0.0:8080", "portal, API and provisioning, `addresses` separated by commas")
 	fs.StringVar(&https, "https", "", "the same over TLS; the certificate is tls/cert.pem and tls/key.pem in the data directory, made there when absent")
 	fs.StringVar(&sipUDP, "sip-udp", sipDefault, "SIP over UDP, `addresses`")
 	fs.StringVar(&sipTCP, "sip-tcp", sipDefault, "SIP over TCP, `addresses`")
-	fs.StringVar(&sipTLS, "sip-tls", "", "SIP over TLS, `addresses`: not available in this version")
+	fs.StringVar(&sipTLS, "sip-tls", tlsDefault, "SIP over TLS 1.2 and 1.3, `addresses`")
+	fs.StringVar(&sipOldTLS, "sip-tls-old", "", "SIP over TLS from 1.0 on, with the ciphers of its time, `addresses` for phones that know no better")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "certificate `file` (PEM, with its chain) for portal and SIP instead of that in the data directory; read again when it changes")
+	fs.StringVar(&c.tlsKey, "tls-key", "", "its key `file`")
+	fs.StringVar(&c.carrierCA, "carrier-ca", "", "`file` of certificates (PEM) to trust for carriers besides those that this machine trusts")
 	fs.StringVar(&rtp, "rtp-ports", rtpDefault, "UDP port `range` for sound, 0 for any free port")
 	fs.StringVar(&c.advertise, "advertise", "", "`address` to tell phones when it differs from the one they reach")
 	fs.StringVar(&level, "log-level", "info", "debug, info, warn or error")
@@ -79,13 +88,13 @@ func parseConfig(command string, args, environ []string, stderr io.Writer) (*con
 	if (c.adminEmail == "") != (c.adminPassword == "") {
 		return nil, nil, fmt.Errorf("PBX_ADMIN_EMAIL and PBX_ADMIN_PASSWORD go together; only one of them is set")
 	}
-	if sipTLS != "" {
-		return nil, nil, fmt.Errorf("--sip-tls: SIP over TLS is not available in this version; leave it out")
+	if (c.tlsCert == "") != (c.tlsKey == "") {
+		return nil, nil, fmt.Errorf("--tls-cert and --tls-key go together; only one of them is set")
 	}
 	for _, l := range []struct {
 		name, value string
 		into        *[]netip.AddrPort
-	}{{"http", http, &c.http}, {"https", https, &c.https}, {"sip-udp", sipUDP, &c.sipUDP}, {"sip-tcp", sipTCP, &c.sipTCP}} {
+	}{{"http", http, &c.http}, {"https", https, &c.https}, {"sip-udp", sipUDP, &c.sipUDP}, {"sip-tcp", sipTCP, &c.sipTCP}, {"sip-tls", sipTLS, &c.sipTLS}, {"sip-tls-old", sipOldTLS, &c.sipOldTLS}} {
 		if *l.into, err = parseAddrs(l.value); err != nil {
 			return nil, nil, fmt.Errorf("--%s: %w", l.name, err)
 		}
@@ -93,8 +102,8 @@ func parseConfig(command string, args, environ []string, stderr io.Writer) (*con
 	if len(c.http)+len(c.https) == 0 {
 		return nil, nil, fmt.Errorf("--http and --https are both empty: the portal needs an address")
 	}
-	if len(c.sipUDP)+len(c.sipTCP) == 0 {
-		return nil, nil, fmt.Errorf("--sip-udp and --sip-tcp are both empty: phones need an address")
+	if len(c.sipUDP)+len(c.sipTCP)+len(c.sipTLS)+len(c.sipOldTLS) == 0 {
+		return nil, nil, fmt.Errorf("--sip-udp, --sip-tcp and --sip-tls are all empty: phones need an address")
 	}
 	if c.rtpLow, c.rtpHigh, err = parsePorts(rtp); err != nil {
 		return nil, nil, fmt.Errorf("--rtp-ports: %w", err)

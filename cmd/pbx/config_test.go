@@ -14,7 +14,7 @@ func TestConfigDefaultsNeedNothing(t *testing.T) {
 		t.Fatal(err, rest)
 	}
 	if c.data != "./pbx-data" || c.http[0].String() != "0.0.0.0:8080" || c.sipUDP[0].String() != "0.0.0.0:5060" ||
-		c.sipTCP[0].Port() != 5060 || c.rtpLow != 20000 || c.rtpHigh != 29999 || c.drain != 30*time.Second {
+		c.sipTCP[0].Port() != 5060 || c.sipTLS[0].String() != "0.0.0.0:5061" || len(c.sipOldTLS) != 0 || c.rtpLow != 20000 || c.rtpHigh != 29999 || c.drain != 30*time.Second {
 		t.Errorf("unexpected defaults: %+v", c)
 	}
 }
@@ -39,11 +39,13 @@ func TestConfigRefusesNamingTheFlag(t *testing.T) {
 		{"--log-level loud", "", "--log-level"},
 		{"--log-format xml", "", "--log-format"},
 		{"--metrics some", "", "--metrics"},
-		{"--sip-tls 0.0.0.0:5061", "", "not available"},
+		{"--sip-tls 5061", "", "--sip-tls"},
+		{"--sip-tls-old 5062", "", "--sip-tls-old"},
+		{"--tls-cert a.pem", "", "--tls-key"},
 		{"--advertise a<b", "", "--advertise"},
 		{"", "PBX_DRAIN=soon", "PBX_DRAIN"},
 		{"", "PBX_ADMIN_EMAIL=a@b.c", "PBX_ADMIN_PASSWORD"},
-		{"--sip-udp= --sip-tcp=", "", "phones need an address"},
+		{"--sip-udp= --sip-tcp= --sip-tls=", "", "phones need an address"},
 		{"--http=", "", "portal needs an address"},
 	} {
 		_, _, err := parseConfig("serve", strings.Fields(tc.args), strings.Fields(tc.env), io.Discard)

@@ -92,12 +92,13 @@ type pbx struct {
 	portal string // "http://127.0.0.1:40001"
 	udp    netip.AddrPort
 	tcp    netip.AddrPort
+	tls    netip.AddrPort
 	http   *http.Client
 }
 
 var (
 	portalLine = regexp.MustCompile(`portal\s+(http://127\.0\.0\.1:\d+)/`)
-	sipLine    = regexp.MustCompile(`sip\s+(udp|tcp) (127\.0\.0\.1:\d+)`)
+	sipLine    = regexp.MustCompile(`sip\s+(udp|tcp|tls) (127\.0\.0\.1:\d+)`)
 )
 
 // startPBX runs the product on 127.0.0.1 with free ports and waits until it is up.
@@ -115,7 +116,7 @@ func launch(t testing.TB, dir string, args ...string) *pbx {
 		t.Fatal(err)
 	}
 	p := &pbx{t: t, waited: make(chan error, 1), http: &http.Client{Jar: jar, Timeout: 20 * time.Second}}
-	command := []string{"serve", "--data", dir, "--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--rtp-ports", "0", "--drain", "1s"}
+	command := []string{"serve", "--data", dir, "--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--sip-tls", "127.0.0.1:0", "--rtp-ports", "0", "--drain", "1s"}
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		command[0], args = args[0], args[1:]
 	}
@@ -151,11 +152,7 @@ func launch(t testing.TB, dir string, args ...string) *pbx {
 			}
 			if m := sipLine.FindStringSubmatch(line); m != nil {
 				addr := netip.MustParseAddrPort(m[2])
-				if m[1] == "udp" {
-					p.udp = addr
-				} else {
-					p.tcp = addr
-				}
+				*map[string]*netip.AddrPort{"udp": &p.udp, "tcp": &p.tcp, "tls": &p.tls}[m[1]] = addr
 			}
 			up = strings.Contains(line, "  data ")
 		case <-timeout:

@@ -43,6 +43,7 @@ type house struct {
 	prov  *provisioning.Server
 	admin *admin.Server
 	web   *webServer
+	certs *certificates // nil when nobody speaks TLS
 
 	setupToken string // shown on the console while nobody can sign in
 	ready      *readiness
@@ -96,8 +97,17 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 		return nil, err
 	}
 	h.media = media.NewEngine(media.Config{Low: cfg.rtpLow, High: cfg.rtpHigh, Advertise: advertised, Log: h.log.With("room", "media")})
+	if len(cfg.https)+len(cfg.sipTLS)+len(cfg.sipOldTLS) > 0 {
+		if h.certs, err = openCertificates(cfg, h.log.With("room", "tls")); err != nil {
+			return nil, withAdvice(err, cfg)
+		}
+	}
+	carriers, err := carrierCAs(cfg.carrierCA)
+	if err != nil {
+		return nil, err
+	}
 	h.sip, err = sip.New(sip.Config{
-		UDP: cfg.sipUDP, TCP: cfg.sipTCP, Advertise: cfg.advertise,
+		UDP: cfg.sipUDP, TCP: cfg.sipTCP, TLS: cfg.sipTLS, OldTLS: cfg.sipOldTLS, Certificate: h.certs.get, CarrierCAs: carriers, Advertise: cfg.advertise,
 		Realm: "branchline", UserAgent: "Branchline " + buildVersion(), Log: h.log.With("room", "sip"),
 	}, h.db, h.db, h.db, h.bus)
 	if err != nil {
@@ -122,7 +132,7 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 	// Calls outlive the signal that asks the house to stop; close ends them.
 	if err := h.sip.Start(context.WithoutCancel(ctx), h.calls); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("%w (another program uses the port; choose another one with --sip-udp and --sip-tcp, or 0)", err)
+			err = fmt.Errorf("%w (another program uses the port; choose another one with --sip-udp, --sip-tcp and --sip-tls, or 0)", err)
 		}
 		return nil, err
 	}
@@ -130,7 +140,7 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 	if h.admin, err = admin.New(h.adminConfig()); err != nil {
 		return nil, err
 	}
-	if h.web, err = startWeb(cfg, h.routes(), h.log.With("room", "web")); err != nil {
+	if h.web, err = startWeb(cfg, h.certs, h.routes(), h.log.With("room", "web")); err != nil {
 		return nil, err
 	}
 	h.ready.set(true)
@@ -178,6 +188,7 @@ func (h *house) close() error {
 	if h.admin != nil {
 		errs = append(errs, inTime(h.admin.Close))
 	}
+	h.certs.close()
 	if h.sip != nil {
 		errs = append(errs, inTime(h.sip.Close))
 	}

@@ -51,7 +51,7 @@ func serving(t *testing.T, dir string, more ...string) (out, logs *console, stop
 	out, logs = newConsole(), newConsole()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	args := append([]string{"--data", dir, "--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0,[::1]:0", "--sip-tcp", "127.0.0.1:0", "--rtp-ports", "0"}, more...)
+	args := append([]string{"--data", dir, "--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0,[::1]:0", "--sip-tcp", "127.0.0.1:0", "--sip-tls=", "--rtp-ports", "0"}, more...)
 	go func() { done <- run(ctx, args, nil, out, logs) }()
 	for !strings.Contains(out.String(), "  data ") {
 		select {
@@ -195,7 +195,7 @@ func TestCheckNamesWhatToMend(t *testing.T) {
 	out, _, stop := serving(t, dir)
 	taken := regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`).FindStringSubmatch(out.String())[1]
 	var said bytes.Buffer
-	err := run(t.Context(), []string{"check", "--data", dir, "--http", taken, "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--rtp-ports", "0"}, nil, &said, io.Discard)
+	err := run(t.Context(), []string{"check", "--data", dir, "--http", taken, "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--sip-tls=", "--rtp-ports", "0"}, nil, &said, io.Discard)
 	if !errors.Is(err, errReported) || !strings.Contains(said.String(), "--http") {
 		t.Errorf("check does not name the taken port: %v\n%s", err, &said)
 	}
@@ -209,7 +209,7 @@ func TestCheckNamesWhatToMend(t *testing.T) {
 		t.Fatal(err)
 	}
 	said.Reset()
-	_ = run(t.Context(), []string{"check", "--data", dir, "--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--rtp-ports", "0"}, nil, &said, io.Discard)
+	_ = run(t.Context(), []string{"check", "--data", dir, "--http", "127.0.0.1:0", "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0", "--sip-tls=", "--rtp-ports", "0"}, nil, &said, io.Discard)
 	if !strings.Contains(said.String(), "secret.key is missing") {
 		t.Errorf("check does not miss the key file:\n%s", &said)
 	}

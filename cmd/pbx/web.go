@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -30,7 +29,7 @@ type webListener struct {
 }
 
 // startWeb binds all addresses, then serves them.
-func startWeb(cfg *config, handler http.Handler, log *slog.Logger) (*webServer, error) {
+func startWeb(cfg *config, certs *certificates, handler http.Handler, log *slog.Logger) (*webServer, error) {
 	w := &webServer{
 		failed: make(chan error, 1),
 		server: &http.Server{
@@ -43,7 +42,7 @@ func startWeb(cfg *config, handler http.Handler, log *slog.Logger) (*webServer, 
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}
-	err := w.bind(cfg)
+	err := w.bind(cfg, certs)
 	if err != nil {
 		for _, l := range w.listeners {
 			err = errors.Join(err, l.Close())
@@ -65,7 +64,7 @@ func startWeb(cfg *config, handler http.Handler, log *slog.Logger) (*webServer, 
 	return w, nil
 }
 
-func (w *webServer) bind(cfg *config) error {
+func (w *webServer) bind(cfg *config, certs *certificates) error {
 	listen := func(scheme, flag string, addr netip.AddrPort) (net.Listener, error) {
 		network := "tcp4"
 		if addr.Addr().Is6() {
@@ -84,19 +83,12 @@ func (w *webServer) bind(cfg *config) error {
 		}
 		w.listeners = append(w.listeners, webListener{l, "http"})
 	}
-	if len(cfg.https) == 0 {
-		return nil
-	}
-	cert, err := certificate(filepath.Join(cfg.data, "tls"))
-	if err != nil {
-		return err
-	}
 	for _, addr := range cfg.https {
 		l, err := listen("https", "https", addr)
 		if err != nil {
 			return err
 		}
-		t := tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+		t := tls.NewListener(l, &tls.Config{GetCertificate: certs.get, MinVersion: tls.VersionTLS12})
 		w.listeners = append(w.listeners, webListener{t, "https"})
 	}
 	return nil
@@ -163,8 +155,23 @@ func (h *house) routes() http.Handler {
 	})
 	mux.Handle("GET /readyz", h.ready)
 	mux.Handle("GET /metrics", h.onlyLoopback(h.metrics()))
+	if h.certs != nil {
+		mux.HandleFunc("GET /ca.pem", h.serveCA)
+	}
 	mux.Handle("/", h.admin)
 	return mux
+}
+
+// serveCA hands out what phones and browsers must trust to trust us.
+func (h *house) serveCA(w http.ResponseWriter, r *http.Request) {
+	ca := h.certs.ca()
+	if ca == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-pem-file")
+	w.Header().Set("Content-Disposition", `attachment; filename="ca.pem"`)
+	w.Write(ca)
 }
 
 // onlyLoopback hides a page from other machines unless the operator opened it.
