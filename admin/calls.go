@@ -69,6 +69,38 @@ func (s *Server) deleteCall(_ context.Context, q *request) (reply, error) {
 	return noContent()
 }
 
+// transferCall sends one side of a call on. Members may send on who talks to them, and nobody in another's name.
+func (s *Server) transferCall(_ context.Context, q *request) (reply, error) {
+	var in contract.CallTransfer
+	if err := decode(q.body, &in); err != nil {
+		return reply{}, err
+	}
+	calls := s.Calls.Calls(q.who.account)
+	i := slices.IndexFunc(calls, func(c event.Call) bool { return c.ID == q.id("call") })
+	if i < 0 || !q.who.mayKnow(&calls[i]) {
+		return reply{}, errNotFound
+	}
+	side := call.Side(valueOr(in.Side, ""))
+	if !q.who.admin() && side != "" {
+		other := calls[i].Callee
+		if side == call.CalleeSide {
+			other = calls[i].Caller
+		}
+		if other.UserID != q.who.user.ID {
+			return reply{}, errForbidden
+		}
+	}
+	q.detail = map[string]any{"to": in.To, "side": side}
+	err := s.Calls.Transfer(q.who.account, q.id("call"), q.who.user.ID, side, in.To)
+	if errors.Is(err, call.ErrNotTalking) {
+		return reply{}, conflict("Nobody is talking in this call.")
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return noContent()
+}
+
 func (s *Server) listCallRecords(ctx context.Context, q *request) (reply, error) {
 	filter := store.CallFilter{
 		User: store.ID(q.param("user_id")), From: q.time("from"), To: q.time("to"),

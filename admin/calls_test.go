@@ -76,6 +76,32 @@ func TestPlacingCalls(t *testing.T) {
 	h.member.post(calls, map[string]any{"to": "101"}).want(503)
 }
 
+func TestTransferringCalls(t *testing.T) {
+	h := newHouse(t)
+	carol := store.User{ID: "usr_carol", AccountID: h.account, Name: "Carol", Extension: "103"}
+	theirs, bobs, foreign := h.liveCall(h.ada, carol), h.liveCall(h.ada, h.bob), h.liveCall(h.zed, h.zed)
+	path := func(id store.ID) string { return "/accounts/default/calls/" + string(id) + "/transfer" }
+	h.member.post(path(bobs), map[string]any{"to": "103"}).want(204)
+	h.member.post(path(bobs), map[string]any{"to": "103", "side": "caller"}).want(204)
+	h.admin.post(path(theirs), map[string]any{"to": "102", "side": "callee"}).want(204)
+	want := []string{
+		string(bobs) + " " + string(h.bob.ID) + "  103", string(bobs) + " " + string(h.bob.ID) + " caller 103",
+		string(theirs) + " " + string(h.ada.ID) + " callee 102",
+	}
+	if !slices.Equal(h.calls.placed, want) {
+		t.Errorf("transferred %q, want %q", h.calls.placed, want)
+	}
+	h.member.post(path(bobs), map[string]any{"to": "103", "side": "callee"}).want(403) // with Ada's rights
+	h.member.post(path(theirs), map[string]any{"to": "103"}).want(404)
+	h.admin.post(path(foreign), map[string]any{"to": "103"}).want(404)
+	h.admin.post(path(bobs), map[string]any{"to": "sip:evil@example.org"}).want(422)
+	h.admin.post(path(bobs), map[string]any{"to": "103", "side": "both"}).want(422)
+	h.calls.err = call.ErrNotTalking
+	if got := h.member.post(path(bobs), map[string]any{"to": "103"}).want(409).text("detail"); got != "Nobody is talking in this call." {
+		t.Error(got)
+	}
+}
+
 func TestCallRecords(t *testing.T) {
 	h := newHouse(t)
 	carol := store.User{Name: "Carol", Email: "carol@acme.test", Extension: "103", Role: store.Member, RingTimeout: 20 * time.Second}

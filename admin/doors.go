@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"pbx/call"
 	"pbx/dialplan"
 	"pbx/event"
 	"pbx/provisioning"
@@ -149,6 +150,7 @@ func (o opened[T]) Update(ctx context.Context, who store.Actor, account store.ID
 type Calls interface {
 	Calls(account store.ID) []event.Call
 	HangUp(account, call store.ID) error
+	Transfer(account, call, user store.ID, side call.Side, to string) error
 	Originate(ctx context.Context, account, fromUser store.ID, to string) (store.ID, error)
 }
 

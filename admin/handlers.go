@@ -53,6 +53,7 @@ func (s *Server) handlers() map[string]handler {
 		"listCalls":              s.listCalls,
 		"createCall":             s.createCall,
 		"deleteCall":             s.deleteCall,
+		"transferCall":           s.transferCall,
 		"simulate":               s.simulate,
 		"listActivity":           s.listActivity,
 		"streamEvents":           s.streamEvents,

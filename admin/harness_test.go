@@ -24,6 +24,7 @@ import (
 	"github.com/gorilla/mux"
 	"go.uber.org/goleak"
 
+	"pbx/call"
 	"pbx/dialplan"
 	"pbx/event"
 	"pbx/provisioning"
@@ -466,6 +467,16 @@ func (f *fakeCalls) HangUp(_, call store.ID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = append(f.ended, call)
+	return nil
+}
+
+func (f *fakeCalls) Transfer(_, id, by store.ID, side call.Side, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return fmt.Errorf("transfer %s: %w", id, f.err)
+	}
+	f.placed = append(f.placed, string(id)+" "+string(by)+" "+string(side)+" "+to)
 	return nil
 }
 

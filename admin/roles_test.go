@@ -14,7 +14,7 @@ var bodies = map[string]string{
 	"updateMe": `{}`, "changePassword": `{"current_password":"x","new_password":"y"}`, "createAPIKey": `{"name":"k"}`, "updateMySettings": `{}`,
 	"updateAccount": `{}`, "createUser": `{"name":"X","email":"x@acme.test"}`, "updateUser": `{}`,
 	"createDevice": `{"kind":"softphone","name":"X"}`, "updateDevice": `{}`, "updateVoicemailMessage": `{}`,
-	"createCall": `{"to":"101"}`, "simulate": `{"to":"101"}`, "createSession": `{"login":"x","password":"y"}`,
+	"createCall": `{"to":"101"}`, "transferCall": `{"to":"101"}`, "simulate": `{"to":"101"}`, "createSession": `{"login":"x","password":"y"}`,
 	"createSetup": `{"account_name":"A","timezone":"UTC","admin_name":"A","admin_email":"a@a.test","admin_password":"long enough to be one"}`,
 }
 
@@ -23,7 +23,7 @@ var memberOperations = []string{
 	"changePassword", "createAPIKey", "createCall", "deleteAPIKey", "deleteCall", "deleteSession", "deleteVoicemailMessage",
 	"getAccount", "getCallRecord", "getCallRoute", "getMe", "getMySettings", "getSession", "getVoicemailAudio", "getVoicemailMessage", "getVoicemailPeaks",
 	"listAPIKeys", "listAccounts", "listCallRecords", "listCalls", "listVoicemailMessages", "streamEvents",
-	"updateMe", "updateMySettings", "updateVoicemailMessage",
+	"transferCall", "updateMe", "updateMySettings", "updateVoicemailMessage",
 }
 
 // fill puts ids into the path of an operation.

@@ -118,6 +118,24 @@ func (e CallOutcome) Valid() bool {
 	}
 }
 
+// Defines values for CallTransferSide.
+const (
+	CallTransferSideCallee CallTransferSide = "callee"
+	CallTransferSideCaller CallTransferSide = "caller"
+)
+
+// Valid indicates whether the value is a known member of the CallTransferSide enum.
+func (e CallTransferSide) Valid() bool {
+	switch e {
+	case CallTransferSideCallee:
+		return true
+	case CallTransferSideCaller:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeviceKind.
 const (
 	DectBase    DeviceKind = "dect_base"
@@ -511,6 +529,20 @@ type CallRecordList struct {
 type CallRoute struct {
 	Reasons []RouteReason `json:"reasons"`
 }
+
+// CallTransfer defines model for CallTransfer.
+type CallTransfer struct {
+	// Side Who is sent on. Left out: whoever talks to the caller of the API, else the caller of the call.
+	Side *CallTransferSide `json:"side,omitempty"`
+
+	// To An extension or number.
+	//
+	// Examples: 103
+	To string `json:"to"`
+}
+
+// CallTransferSide Who is sent on. Left out: whoever talks to the caller of the API, else the caller of the call.
+type CallTransferSide string
 
 // Caller defines model for Caller.
 type Caller struct {
@@ -1571,6 +1603,9 @@ type UpdateAccountApplicationMergePatchPlusJSONRequestBody = AccountPatch
 
 // CreateCallJSONRequestBody defines body for CreateCall for application/json ContentType.
 type CreateCallJSONRequestBody = CallCreate
+
+// TransferCallJSONRequestBody defines body for TransferCall for application/json ContentType.
+type TransferCallJSONRequestBody = CallTransfer
 
 // CreateDeviceJSONRequestBody defines body for CreateDevice for application/json ContentType.
 type CreateDeviceJSONRequestBody = DeviceCreate

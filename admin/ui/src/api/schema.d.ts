@@ -841,6 +841,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/accounts/{account}/calls/{call}/transfer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Connect one side of a call with somebody else
+         * @description The other side leaves the call once the target answers; with its rights the target is dialled. A target that cannot be reached leads
+         *     back to it. Members transfer those who talk to them. 409 when nobody talks in the call.
+         */
+        post: operations["transferCall"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/accounts/{account}/simulate": {
         parameters: {
             query?: never;
@@ -1649,6 +1677,18 @@ export interface components {
              * @example 102
              */
             to: string;
+        };
+        CallTransfer: {
+            /**
+             * @description An extension or number.
+             * @example 103
+             */
+            to: string;
+            /**
+             * @description Who is sent on. Left out: whoever talks to the caller of the API, else the caller of the call.
+             * @enum {string}
+             */
+            side?: "caller" | "callee";
         };
         CallCreated: {
             id: components["schemas"]["ID"];
@@ -3248,6 +3288,36 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Hung up. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    transferCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CallTransfer"];
+            };
+        };
+        responses: {
+            /** @description The target is being rung. */
             204: {
                 headers: {
                     [name: string]: unknown;

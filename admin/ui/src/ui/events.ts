@@ -36,6 +36,7 @@ const writes: readonly string[] = [
   'api_key.delete',
   'call.create',
   'call.delete',
+  'call.transfer',
   'device.create',
   'device.delete',
   'device.reboot',
