@@ -41,6 +41,8 @@ type Config struct {
 	Bans Bans
 	// Traces keeps the messages of calls that have ended; nil: none are remembered.
 	Traces Traces
+	// Nameservers are asked for carriers; nil: those of the machine.
+	Nameservers []netip.AddrPort
 	// Log receives what happens; nil discards it.
 	Log *slog.Logger
 }

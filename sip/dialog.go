@@ -66,6 +66,10 @@ func (l *Leg) next(method sipmsg.RequestMethod) *sipmsg.Request {
 // reroute looks for another way to a phone whose connection broke: it has
 // registered anew over another one.
 func (l *Leg) reroute() {
+	if l.trunk.ID != "" {
+		l.reconnect()
+		return
+	}
 	if l.hop.transport == "udp" || l.s.flows.find(l.hop) != nil {
 		return
 	}

@@ -52,3 +52,20 @@ func (s *Server) TraceSize() (legs, octets int) {
 	defer s.trace.mu.Unlock()
 	return len(s.trace.legs), s.trace.octets + s.trace.strange
 }
+
+// Locate is locate.
+func (s *Server) Locate(ctx context.Context, host string, port int, transport string) ([]string, error) {
+	targets, err := s.locate(ctx, host, port, transport)
+	var all []string
+	for _, t := range targets {
+		all = append(all, t.String())
+	}
+	return all, err
+}
+
+// Names returns how many answers of name servers are kept.
+func (s *Server) Names() int {
+	s.names.mu.Lock()
+	defer s.names.mu.Unlock()
+	return len(s.names.cache)
+}

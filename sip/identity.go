@@ -81,7 +81,7 @@ func (l *Leg) become(r *renegotiator) {
 		return
 	}
 	l.shown = *r.who
-	if l.fromChange {
+	if l.fromChange && l.trunk.ID == "" {
 		// RFC 4916 §4.4.1: only a peer that said so takes another From for the same dialog.
 		host, _ := l.s.host(l.hop)
 		l.dialog.local = nameAddr(l.shown, host)
@@ -99,6 +99,9 @@ func (l *Leg) supports(m sipmsg.Message) {
 func (l *Leg) identity() []field { return l.identify(l.shown) }
 
 func (l *Leg) identify(who Identity) []field {
+	if l.trunk.ID != "" {
+		return l.shownToCarrier(who)
+	}
 	if who == (Identity{}) {
 		return nil
 	}

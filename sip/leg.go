@@ -56,6 +56,8 @@ type Leg struct {
 	asserted    Identity      // incoming
 	anonymous   bool          // incoming: asked for
 	diverted    []Diversion   // incoming
+	extra       []field       // of a trunk: what its INVITE has beyond others
+	release     func()        // of a trunk: gives its place back
 	dialed      string        // incoming
 	caller      Identity      // incoming
 	maxForwards int
@@ -101,6 +103,8 @@ type Leg struct {
 
 	outgoing   *sipmsg.Request // the INVITE we sent
 	outgoingTx *sipmsg.ClientTx
+	dials      int     // counts the INVITEs that were built
+	course     *course // over a trunk
 	wantCancel bool
 	sentCancel bool
 	cancelWhy  Cause
@@ -177,10 +181,18 @@ func (l *Leg) MaxForwards() int { return l.maxForwards }
 func (l *Leg) UserAgent() string { return l.userAgent }
 
 // Local returns our address as this peer sees it.
-func (l *Leg) Local() netip.Addr { return l.near }
+func (l *Leg) Local() netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.near
+}
 
 // Peer returns the address of the peer.
-func (l *Leg) Peer() netip.Addr { return l.far }
+func (l *Leg) Peer() netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.far
+}
 
 // Progress yields the provisional answers of a callee; when nobody reads, the newest are kept.
 func (l *Leg) Progress() <-chan Progress { return l.progress }
@@ -353,6 +365,7 @@ func (l *Leg) end(c Cause) {
 	}
 	l.log.Debug("leg ended", "call_id", l.callID, "state", l.state, "code", c.Code, "reason", clip(c.Reason, 80), "remote", c.Remote)
 	l.state = over
+	l.free()
 	l.session.stop()
 	l.unproven.stop()
 	if l.deferred != nil {
@@ -422,8 +435,16 @@ func (s *Server) join(l *Leg) bool {
 	return true
 }
 
+// free gives the place that a leg takes on a trunk back.
+func (l *Leg) free() {
+	if l.release != nil {
+		l.release()
+	}
+}
+
 // leave takes a leg out of the tables.
 func (s *Server) leave(l *Leg) {
+	l.free()
 	s.trace.opened(l.callID, -1)
 	s.mu.Lock()
 	defer s.mu.Unlock()

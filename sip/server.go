@@ -58,6 +58,8 @@ type Server struct {
 	digest    *digest
 	registrar *registrar
 	events    *events
+	names     *names
+	trunks    *trunks
 	trace     *trace
 	flows     *flows
 	sockets   sockets
@@ -137,6 +139,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	s.events = newEvents(s)
 	s.trace = newTrace(s)
 	s.flows = newFlows(s)
+	s.names, s.trunks = newNames(s), newTrunks(s)
 	s.sockets.tried = make(map[string]bool)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 
@@ -220,6 +223,7 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 	for _, start := range serve {
 		start()
 	}
+	s.trunks.reload()
 	s.tasks.Go(s.watchAddresses)
 	s.readers.Go(func() { s.tpl.ServeTCP(s.flows) }) // ends with an error when flows is closed
 	return nil
@@ -238,6 +242,9 @@ func (s *Server) follow(r *event.Reader) {
 		}
 		switch d := n.Data.(type) {
 		case event.Object:
+			if d.Type == "trunk" {
+				s.trunks.reload()
+			}
 			if d.Type == "device" {
 				s.registrar.deviceChanged(d.ID, d.Deleted)
 				s.events.dropUnregistered()
@@ -256,6 +263,7 @@ func (s *Server) catchUp() {
 		return reg.line.Username != "" && (!ok || now.ID != reg.line.ID || now.Password != reg.line.Password || now.UserID != reg.line.UserID)
 	})
 	s.events.dropUnregistered()
+	s.trunks.reload()
 	type mailbox struct{ account, user store.ID }
 	boxes := make(map[mailbox]struct{})
 	s.registrar.mu.Lock()
@@ -304,6 +312,7 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-idle:
 	case <-patience.Done():
 	}
+	s.trunks.close()
 	s.stop() // from here on what arrives is not looked at
 	// A request that sipgo serves when its listener is gone makes it open a socket
 	// of its own, which nobody would close: let those in flight arrive first.

@@ -14,13 +14,16 @@ import (
 	"pbx/store"
 )
 
-// Invite places a call to one binding. It returns once the INVITE was sent.
+// Invite places a call to one binding, or over a trunk. It returns once the INVITE was sent, over a trunk before that.
 func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	if s.ctx.Err() != nil || !s.started.Load() {
 		return nil, fmt.Errorf("invite: %w", errClosed)
 	}
 	if o.Sound == nil {
 		return nil, errors.New("invite: no sound side")
+	}
+	if o.Trunk != "" {
+		return s.inviteTrunk(o)
 	}
 	h, ok := s.route(o.To)
 	if !ok {
@@ -77,6 +80,9 @@ func (l *Leg) dial(ctx context.Context, offer []byte) error {
 	for _, f := range l.fields() {
 		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
 	}
+	for _, f := range l.extra {
+		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
 	l.session.ask(req)
 	if offer != nil {
 		describe(req, offer)
@@ -90,7 +96,9 @@ func (l *Leg) dial(ctx context.Context, offer []byte) error {
 	}
 	l.outgoing, l.outgoingTx = req, tx
 	tx.OnRetransmission(func(res *sipmsg.Response) { l.repeated(res, req, hop) })
-	l.watch(tx, l.progressed)
+	l.dials++
+	n := l.dials
+	l.watch(tx, func(res *sipmsg.Response) { l.answeredBy(n, res) })
 	return nil
 }
 
@@ -115,15 +123,24 @@ func (s *Server) send(ctx context.Context, req *sipmsg.Request) (*sipmsg.ClientT
 // one, then the final one, or nil if there was none. sipgo holds up its timers
 // until an answer is taken, so somebody must always be there to take it.
 func (l *Leg) watch(tx *sipmsg.ClientTx, on func(*sipmsg.Response)) {
-	l.pending++
-	l.s.tasks.Go(func() { drain(tx, func(res *sipmsg.Response) { l.post(func() { l.heard(res, on) }) }) })
+	l.watchAgain(tx, 0, on)
 }
 
-func (l *Leg) heard(res *sipmsg.Response, on func(*sipmsg.Response)) {
+// watchAgain watches a request that was refused before for want of credentials.
+func (l *Leg) watchAgain(tx *sipmsg.ClientTx, refusals int, on func(*sipmsg.Response)) {
+	l.pending++
+	l.s.tasks.Go(func() {
+		drain(tx, func(res *sipmsg.Response) { l.post(func() { l.heard(tx, res, refusals, on) }) })
+	})
+}
+
+func (l *Leg) heard(tx *sipmsg.ClientTx, res *sipmsg.Response, refusals int, on func(*sipmsg.Response)) {
 	if res == nil || res.StatusCode >= 200 {
 		l.pending--
 	}
-	on(res)
+	if !l.challenged(tx, res, refusals, on) {
+		on(res)
+	}
 }
 
 // drain reads a client transaction to its final answer (nil if none came).
@@ -295,6 +312,11 @@ func (l *Leg) ack(d *dialog, invite *sipmsg.Request, h hop, answer []byte) {
 		describe(ack, answer)
 	} else {
 		ack.SetBody(nil)
+	}
+	for _, name := range []string{"Authorization", "Proxy-Authorization"} { // RFC 3261 §22.1: the ACK has the credentials of its INVITE
+		for _, h := range invite.GetHeaders(name) {
+			ack.AppendHeader(sipmsg.NewHeader(name, h.Value()))
+		}
 	}
 	l.s.request(ack, h, newBranch())
 	l.mu.Lock()

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
+
+	"pbx/store"
 )
 
 // RFC 3261 §17: the round-trip estimate and the longest interval.
@@ -36,7 +38,10 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		return
 	}
 	defer s.free(name)
-	line, ok := s.authenticated(req, tx, h)
+	carrier, line, ok := s.trunks.from(req, h), store.Line{}, true
+	if carrier == nil {
+		line, ok = s.authenticated(req, tx, h)
+	}
 	if !ok {
 		return
 	}
@@ -75,6 +80,13 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		l.maxForwards = int(m.Val())
 	}
 	l.userAgent = clip(header(req, "User-Agent"), 200)
+	if carrier != nil && !l.arrived(carrier, req) {
+		s.replyOnce(req, tx, 486, "Busy Here") // all the lines of this trunk are taken
+		return
+	}
+	if carrier == nil {
+		_, l.anonymous = assertedBy(req, false)
+	}
 	// Every answer above 100 has the one tag (RFC 3261 §8.2.6.2): it goes into the
 	// request that sipgo copies from, before the first answer.
 	req.To().Params.Add("tag", l.localTag)
@@ -85,6 +97,7 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	}
 	l.meet(l.dialog.remoteTag)
 	if !s.join(l) {
+		l.free()
 		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
 		return
 	}
