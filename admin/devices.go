@@ -51,6 +51,7 @@ func (s *Server) createDevice(ctx context.Context, q *request) (reply, error) {
 		Kind: store.DeviceKind(in.Kind), Name: strings.TrimSpace(in.Name), Vendor: strings.ToLower(value(in.Vendor)), Model: value(in.Model),
 		MAC: normalMAC(value(in.Mac)), IPEI: value(in.Ipei), BaseID: store.ID(value(in.BaseID)),
 		Transport: string(valueOr(in.Transport, contract.Transport("udp"))), SRTP: string(valueOr(in.Srtp, contract.SRTP("off"))),
+		Digest: string(valueOr(in.Digest, contract.Digest(store.DigestAny))),
 	}
 	for _, user := range value(in.UserIds) {
 		d.Lines = append(d.Lines, store.Line{UserID: store.ID(user)})
@@ -97,7 +98,7 @@ func (s *Server) createdDevice(q *request, d *store.Device) contract.DeviceCreat
 	v := s.deviceView(s.DB.Snapshot(q.who.account), d, time.Time{})
 	c := contract.DeviceCreated{
 		ID: v.ID, Version: v.Version, Kind: v.Kind, Name: v.Name, Vendor: v.Vendor, Model: v.Model, Mac: v.Mac, Ipei: v.Ipei, BaseID: v.BaseID,
-		UserIds: v.UserIds, Lines: []contract.CreatedLine{}, Transport: v.Transport, Srtp: v.Srtp, Registrations: v.Registrations,
+		UserIds: v.UserIds, Lines: []contract.CreatedLine{}, Transport: v.Transport, Srtp: v.Srtp, Digest: v.Digest, Registrations: v.Registrations,
 		Online: v.Online, LastSeen: v.LastSeen, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt,
 	}
 	credentials := s.credentials(q, d)
@@ -142,17 +143,17 @@ func (s *Server) updateDevice(ctx context.Context, q *request) (reply, error) {
 }
 
 func applyDevice(d *store.Device, patch []byte) error {
-	transport, srtp := contract.Transport(d.Transport), contract.SRTP(d.SRTP)
+	transport, srtp, digest := contract.Transport(d.Transport), contract.SRTP(d.SRTP), contract.Digest(d.Digest)
 	in, err := patched(contract.DevicePatch{
 		Name: &d.Name, Vendor: &d.Vendor, Model: &d.Model, Mac: optional(d.MAC), Ipei: optional(d.IPEI), BaseID: optional(string(d.BaseID)),
-		Transport: &transport, Srtp: &srtp,
+		Transport: &transport, Srtp: &srtp, Digest: &digest,
 	}, patch)
 	if err != nil {
 		return err
 	}
 	d.Name, d.Vendor, d.Model = strings.TrimSpace(value(in.Name)), strings.ToLower(value(in.Vendor)), value(in.Model)
 	d.MAC, d.IPEI, d.BaseID = normalMAC(value(in.Mac)), value(in.Ipei), store.ID(value(in.BaseID))
-	d.Transport, d.SRTP = string(value(in.Transport)), string(value(in.Srtp))
+	d.Transport, d.SRTP, d.Digest = string(value(in.Transport)), string(value(in.Srtp)), string(value(in.Digest))
 	switch {
 	case in.UserIds != nil && in.Lines != nil:
 		return bothLines()

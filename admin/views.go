@@ -99,7 +99,7 @@ func (s *Server) deviceView(snap *store.Snapshot, d *store.Device, seen time.Tim
 	v := contract.Device{
 		ID: string(d.ID), Version: d.Version, Kind: contract.DeviceKind(d.Kind),
 		Name: d.Name, Vendor: d.Vendor, Model: d.Model, Mac: optional(d.MAC), Ipei: optional(d.IPEI), BaseID: optional(string(d.BaseID)),
-		Transport: contract.Transport(d.Transport), Srtp: contract.SRTP(d.SRTP),
+		Transport: contract.Transport(d.Transport), Srtp: contract.SRTP(d.SRTP), Digest: contract.Digest(d.Digest),
 		UserIds: []string{}, Lines: []contract.Line{}, Registrations: []contract.Registration{},
 		Online: len(bindings) > 0, CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC(),
 	}

@@ -85,12 +85,15 @@ func (d *digest) opened(nonce string) (serial uint64, ok bool) {
 
 // challenges returns the values of WWW-Authenticate, the preferred algorithm
 // first (RFC 8760 §2.3). MD5 is offered below for phones that know nothing else,
-// and alone to those that cannot even read of another.
-func (d *digest) challenges(stale, md5Only bool) []string {
+// and alone to those that cannot even read of another; see store.Line.Digest.
+func (d *digest) challenges(stale bool, choice string) []string {
 	nonce := d.nonce()
 	algorithms := []string{"SHA-256", "MD5"}
-	if md5Only {
+	switch choice {
+	case store.DigestMD5:
 		algorithms = algorithms[1:]
+	case store.DigestSHA256:
+		algorithms = algorithms[:1]
 	}
 	var all []string
 	for _, algorithm := range algorithms {
@@ -109,6 +112,7 @@ type outcome int
 const (
 	absent outcome = iota // no credentials that we understand
 	wrong                 // unknown user or wrong password: nobody learns which
+	weak                  // right, but by an algorithm that the device must not use
 	stale                 // right, but for a nonce that is too old or was used so far already
 	granted
 )
@@ -222,6 +226,9 @@ func (d *digest) verify(c *credentials, method, uri string) (store.Line, outcome
 	right := subtle.ConstantTimeCompare([]byte(want), []byte(strings.ToLower(c.response))) == 1
 	if !right || !known || password == "" || !sameURI(c.uri, uri) {
 		return store.Line{}, wrong
+	}
+	if line.Digest == store.DigestSHA256 && !strings.EqualFold(c.algorithm, "SHA-256") {
+		return store.Line{}, weak
 	}
 	if !d.fresh(c) {
 		return store.Line{}, stale

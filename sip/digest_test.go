@@ -56,7 +56,7 @@ func TestDigestVectors(t *testing.T) {
 // RFC 8760 §2.3: the preferred algorithm comes first, and each has a challenge.
 func TestChallengeOrder(t *testing.T) {
 	d := newDigest("pbx", oneLine{})
-	all := d.challenges(true, false)
+	all := d.challenges(true, store.DigestAny)
 	if len(all) != 2 || !strings.Contains(all[0], "algorithm=SHA-256") || !strings.Contains(all[1], "algorithm=MD5") {
 		t.Fatalf("challenges are %q", all)
 	}

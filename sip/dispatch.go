@@ -210,7 +210,7 @@ func (s *Server) authenticated(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) 
 		values = append(values, h.Value())
 	}
 	branch, _ := req.Via().Params.Get("branch")
-	line, r := s.identify(newClaim(string(req.Method), req.Recipient.String(), header(req, "User-Agent"), branch, values), h)
+	line, r := s.identify(newClaim(string(req.Method), req.Recipient.String(), userOf(&req.From().Address), header(req, "User-Agent"), branch, values), h)
 	if r.code != 0 {
 		// Without transaction: a flood of requests that cost us a challenge each leaves nothing behind.
 		s.replyOnce(req, tx, r.code, r.reason, r.fields...)

@@ -77,7 +77,7 @@ func FuzzFront(f *testing.F) {
 			callKey(req)
 			contactOf(req)
 			recordedRoutes(req, true)
-			newClaim("INVITE", "sip:a", "", "", []string{header(req, "Authorization")})
+			newClaim("INVITE", "sip:a", "", "", "", []string{header(req, "Authorization")})
 			unsupported(req)
 			reasonText(req)
 			userOf(&req.Recipient)

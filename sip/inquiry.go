@@ -74,7 +74,11 @@ func (m *rawMessage) supports(option string) bool {
 // claim is what the request says about who sends it.
 func (in *inquiry) claim() claim {
 	branch, _ := in.hops[0].params.get("branch")
-	return newClaim(in.method, in.uri, in.value("User-Agent"), branch, in.all("Authorization"))
+	user := ""
+	if u, ok := parseURI(in.from.uri); ok {
+		user = userOf(&u)
+	}
+	return newClaim(in.method, in.uri, user, in.value("User-Agent"), branch, in.all("Authorization"))
 }
 
 // reply is an answer in the making.
@@ -364,11 +368,12 @@ type served struct {
 // claim is what a request says about who sends it.
 type claim struct {
 	method, uri, agent, branch string
+	user                       string // of From; who the phone says it is, when it shows no credentials
 	credentials                []credentials
 }
 
-func newClaim(method, uri, agent, branch string, authorizations []string) claim {
-	c := claim{method: method, uri: uri, agent: agent, branch: branch}
+func newClaim(method, uri, user, agent, branch string, authorizations []string) claim {
+	c := claim{method: method, uri: uri, user: user, agent: agent, branch: branch}
 	for _, value := range authorizations {
 		if known, ok := parseCredentials(value); ok {
 			c.credentials = append(c.credentials, known)
@@ -385,6 +390,10 @@ func (s *Server) identify(c claim, h hop) (store.Line, reply) {
 	}
 	line, result := s.digest.check(c.method, c.uri, c.credentials)
 	switch result {
+	case weak:
+		if s.guard.mayLog() {
+			s.log.Warn("MD5 refused, the device is set to SHA-256", "method", c.method, "source", h.remote, "user_agent", clip(c.agent, 80))
+		}
 	case granted:
 		s.flows.authenticated(h)
 		s.guard.trust(h.remote.Addr())
@@ -397,11 +406,24 @@ func (s *Server) identify(c claim, h hop) (store.Line, reply) {
 		}
 	}
 	r := reply{code: 401, reason: "Unauthorized"}
-	all := s.digest.challenges(result == stale, quirksOf(c.agent, c.branch).md5Only)
+	all := s.digest.challenges(result == stale, s.digestFor(c))
 	for _, value := range all {
 		r.fields = append(r.fields, field{"WWW-Authenticate", value})
 	}
 	r.brief = r.fields[len(all)-1:]
 	s.guard.challenged(h, all[0])
 	return store.Line{}, r
+}
+
+// digestFor returns the algorithms that a phone is offered: those its device is
+// set to, or what we know of its kind.
+func (s *Server) digestFor(c claim) string {
+	line, _ := s.dir.Line(c.user)
+	switch {
+	case line.Digest == store.DigestMD5, line.Digest == store.DigestSHA256:
+		return line.Digest
+	case quirksOf(c.agent, c.branch).md5Only:
+		return store.DigestMD5
+	}
+	return store.DigestAny
 }

@@ -34,6 +34,7 @@ type Device struct {
 
 	Transport string // "udp", "tcp", "tls", "wss"
 	SRTP      string // "off", "optional", "required"
+	Digest    string // DigestAny, DigestMD5 or DigestSHA256; empty is DigestAny
 
 	Lines []Line // in order of Index
 
@@ -51,7 +52,16 @@ type Line struct {
 	Label     string
 	Username  string // SIP and digest user name
 	Password  Secret
+	Digest    string // that of the device
 }
+
+// How a phone may prove that it knows its password. Many phones give up when they
+// are offered anything but MD5; those that can do better may be held to it.
+const (
+	DigestAny    = "any"    // both are offered, the better one first
+	DigestMD5    = "md5"    // only MD5 is offered
+	DigestSHA256 = "sha256" // only SHA-256 is offered, and MD5 is refused
+)
 
 // MaxLines is the most lines a device may have.
 const MaxLines = 32
@@ -92,6 +102,11 @@ func (d *Device) Validate() error {
 		e.Add("srtp", "This server does not encrypt sound yet; only off is possible.")
 	default:
 		e.Add("srtp", "SRTP must be off, optional or required.")
+	}
+	switch d.Digest {
+	case "", DigestAny, DigestMD5, DigestSHA256:
+	default:
+		e.Add("digest", "Digest must be any, md5 or sha256.")
 	}
 	if len(d.Lines) > MaxLines {
 		e.Add("user_ids", "A device has at most 32 lines.")

@@ -160,6 +160,27 @@ func (e DeviceKind) Valid() bool {
 	}
 }
 
+// Defines values for Digest.
+const (
+	Any    Digest = "any"
+	Md5    Digest = "md5"
+	Sha256 Digest = "sha256"
+)
+
+// Valid indicates whether the value is a known member of the Digest enum.
+func (e Digest) Valid() bool {
+	switch e {
+	case Any:
+		return true
+	case Md5:
+		return true
+	case Sha256:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	Admin  Role = "admin"
@@ -590,6 +611,9 @@ type Device struct {
 	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
 	CreatedAt Time `json:"created_at"`
 
+	// Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
+	Digest Digest `json:"digest"`
+
 	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 	ID   ID         `json:"id"`
 	Ipei *string    `json:"ipei"`
@@ -630,8 +654,11 @@ type Device struct {
 // DeviceCreate defines model for DeviceCreate.
 type DeviceCreate struct {
 	BaseID *NullableID `json:"base_id,omitempty"`
-	Ipei   *string     `json:"ipei,omitempty"`
-	Kind   DeviceKind  `json:"kind"`
+
+	// Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
+	Digest *Digest    `json:"digest,omitempty"`
+	Ipei   *string    `json:"ipei,omitempty"`
+	Kind   DeviceKind `json:"kind"`
 
 	// Lines Instead of `user_ids`.
 	Lines *[]LineCreate `json:"lines,omitempty"`
@@ -656,6 +683,9 @@ type DeviceCreated struct {
 
 	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
 	CreatedAt Time `json:"created_at"`
+
+	// Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
+	Digest Digest `json:"digest"`
 
 	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 	ID   ID         `json:"id"`
@@ -736,7 +766,10 @@ type DeviceModelList struct {
 
 // DevicePatch defines model for DevicePatch.
 type DevicePatch struct {
-	BaseID    *NullableID  `json:"base_id,omitempty"`
+	BaseID *NullableID `json:"base_id,omitempty"`
+
+	// Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
+	Digest    *Digest      `json:"digest,omitempty"`
 	Ipei      *string      `json:"ipei,omitempty"`
 	Lines     *[]LinePatch `json:"lines,omitempty"`
 	Mac       *string      `json:"mac,omitempty"`
@@ -747,6 +780,9 @@ type DevicePatch struct {
 	UserIds   *[]ID        `json:"user_ids,omitempty"`
 	Vendor    *string      `json:"vendor,omitempty"`
 }
+
+// Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
+type Digest string
 
 // ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type ID = string

@@ -12,14 +12,14 @@ import (
 
 // deviceColumns and lineColumns in the order of deviceRow, lineRow and loadDevices.
 const (
-	deviceColumns = `id, account_id, version, kind, name, vendor, model, mac, ipei, base_id, transport, srtp, created_at, updated_at`
+	deviceColumns = `id, account_id, version, kind, name, vendor, model, mac, ipei, base_id, transport, srtp, digest, created_at, updated_at`
 	lineColumns   = `id, account_id, device_id, user_id, line_index, label, username, password_sealed`
 )
 
-const upsertDevice = `INSERT INTO devices (` + deviceColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertDevice = `INSERT INTO devices (` + deviceColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, kind = excluded.kind, name = excluded.name,
 	vendor = excluded.vendor, model = excluded.model, mac = excluded.mac, ipei = excluded.ipei, base_id = excluded.base_id,
-	transport = excluded.transport, srtp = excluded.srtp, updated_at = excluded.updated_at`
+	transport = excluded.transport, srtp = excluded.srtp, digest = excluded.digest, updated_at = excluded.updated_at`
 
 const upsertLine = `INSERT INTO lines (` + lineColumns + `) VALUES (?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, line_index = excluded.line_index, label = excluded.label,
@@ -28,7 +28,7 @@ const upsertLine = `INSERT INTO lines (` + lineColumns + `) VALUES (?,?,?,?,?,?,
 func deviceRow(d *store.Device) []any {
 	return []any{
 		d.ID, d.AccountID, d.Version, d.Kind, d.Name, d.Vendor, d.Model, d.MAC, d.IPEI, d.BaseID,
-		d.Transport, d.SRTP, micros(d.CreatedAt), micros(d.UpdatedAt),
+		d.Transport, d.SRTP, d.Digest, micros(d.CreatedAt), micros(d.UpdatedAt),
 	}
 }
 
@@ -59,12 +59,15 @@ func loadDevices(ctx context.Context, q querier, v *vault) (map[store.ID][]store
 		var d store.Device
 		var created, updated int64
 		err := scan(&d.ID, &d.AccountID, &d.Version, &d.Kind, &d.Name, &d.Vendor, &d.Model, &d.MAC, &d.IPEI, &d.BaseID,
-			&d.Transport, &d.SRTP, &created, &updated)
+			&d.Transport, &d.SRTP, &d.Digest, &created, &updated)
 		if err != nil {
 			return err
 		}
 		d.CreatedAt, d.UpdatedAt = fromMicros(created), fromMicros(updated)
 		d.Lines = lines[d.ID]
+		for i := range d.Lines {
+			d.Lines[i].Digest = d.Digest
+		}
 		all[d.AccountID] = append(all[d.AccountID], d)
 		return nil
 	}, `SELECT `+deviceColumns+` FROM devices`)
@@ -99,6 +102,7 @@ func deviceFields(d *store.Device) []field {
 		{name: "base_id", value: d.BaseID},
 		{name: "transport", value: d.Transport},
 		{name: "srtp", value: d.SRTP},
+		{name: "digest", value: d.Digest},
 		{name: "lines", value: lines},
 		{name: "sip_passwords", value: passwords, secret: true},
 	}
@@ -227,6 +231,7 @@ func (tx *Tx) checkDevice(d, before *store.Device) error {
 		d.MAC = mac
 	}
 	d.Vendor = strings.ToLower(d.Vendor)
+	d.Digest = cmp.Or(d.Digest, store.DigestAny)
 	if err := d.Validate(); err != nil {
 		return err
 	}
@@ -302,7 +307,7 @@ func (tx *Tx) completeLines(d, before *store.Device) error {
 }
 
 func (tx *Tx) identifyLine(d *store.Device, l *store.Line, before *store.Device) error {
-	l.AccountID, l.DeviceID = tx.id, d.ID
+	l.AccountID, l.DeviceID, l.Digest = tx.id, d.ID, d.Digest
 	if l.ID == "" {
 		l.ID, l.Username, l.Password = store.NewID(store.PrefixLine), store.NewLineUsername(), store.NewLinePassword()
 		return nil

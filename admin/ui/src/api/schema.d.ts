@@ -974,6 +974,11 @@ export interface components {
         Transport: "udp" | "tcp" | "tls" | "wss";
         /** @enum {string} */
         SRTP: "off" | "optional" | "required";
+        /**
+         * @description How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
+         * @enum {string}
+         */
+        Digest: "any" | "md5" | "sha256";
         /** @enum {string} */
         CallOutcome: "ongoing" | "answered" | "voicemail" | "cancelled" | "busy" | "no_answer" | "unreachable" | "declined" | "failed" | "interrupted";
         /** @enum {string} */
@@ -1287,6 +1292,7 @@ export interface components {
             lines: components["schemas"]["Line"][];
             transport: components["schemas"]["Transport"];
             srtp: components["schemas"]["SRTP"];
+            digest: components["schemas"]["Digest"];
             registrations: components["schemas"]["Registration"][];
             /** @description At least one line is registered. */
             online: boolean;
@@ -1333,6 +1339,8 @@ export interface components {
             transport?: components["schemas"]["Transport"];
             /** @default off */
             srtp?: components["schemas"]["SRTP"];
+            /** @default any */
+            digest?: components["schemas"]["Digest"];
         };
         LineCreate: {
             user_id: components["schemas"]["ID"];
@@ -1354,6 +1362,7 @@ export interface components {
             lines?: components["schemas"]["LinePatch"][];
             transport?: components["schemas"]["Transport"];
             srtp?: components["schemas"]["SRTP"];
+            digest?: components["schemas"]["Digest"];
         };
         /** @description The device, with the credentials of its lines. */
         DeviceCreated: {
@@ -1374,6 +1383,7 @@ export interface components {
             lines: components["schemas"]["CreatedLine"][];
             transport: components["schemas"]["Transport"];
             srtp: components["schemas"]["SRTP"];
+            digest: components["schemas"]["Digest"];
             registrations: components["schemas"]["Registration"][];
             /** @description At least one line is registered. */
             online: boolean;
