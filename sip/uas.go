@@ -380,7 +380,7 @@ func (s *Server) onCancel(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 	l := s.invites[s.front.transactionKey(req)]
 	s.mu.Unlock()
 	if l == nil {
-		s.respond(req, tx, 481, "Call/Transaction Does Not Exist")
+		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist")
 		return
 	}
 	req.To().Params.Add("tag", l.localTag)
