@@ -176,11 +176,15 @@ func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.onInvite(req, tx, h)
 	case sipmsg.SUBSCRIBE:
 		s.events.subscribe(req, tx, h)
-	case sipmsg.BYE, sipmsg.UPDATE, sipmsg.INFO, sipmsg.NOTIFY, sipmsg.PRACK:
+	case sipmsg.PUBLISH:
+		s.onPublish(req, tx, h)
+	case sipmsg.NOTIFY:
+		s.onNotify(req, tx, h)
+	case sipmsg.BYE, sipmsg.UPDATE, sipmsg.INFO, sipmsg.PRACK:
 		s.replyOnce(req, tx, 481, "Call/Transaction Does Not Exist")
 	case sipmsg.REFER:
 		s.onRefer(req, tx, h)
-	case sipmsg.MESSAGE, sipmsg.PUBLISH:
+	case sipmsg.MESSAGE:
 		s.replyOnce(req, tx, 405, "Method Not Allowed", field{"Allow", allow})
 	default:
 		s.replyOnce(req, tx, 501, "Not Implemented", field{"Allow", allow}) // RFC 3261 §8.2.1
@@ -188,7 +192,9 @@ func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 }
 
 // understood are the option tags that a request may require.
-var understood = map[string]bool{"path": true, "outbound": true, "timer": true, "from-change": true, "replaces": true, "norefersub": true, "100rel": true}
+var understood = map[string]bool{
+	"path": true, "outbound": true, "timer": true, "from-change": true, "replaces": true, "norefersub": true, "100rel": true, "eventlist": true,
+}
 
 // unsupported returns the required option tags that are not understood.
 func unsupported(req *sipmsg.Request) string {

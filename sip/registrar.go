@@ -222,7 +222,7 @@ func (r *registrar) register(in *inquiry, line store.Line, h hop) (answer reply,
 		s.stats.registered.Add(1)
 	}
 	if fresh {
-		s.events.registered(line.ID, h.remote.String())
+		s.events.registered(line, h.remote.String())
 	}
 	return answer, kept
 }

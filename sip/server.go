@@ -22,12 +22,12 @@ import (
 )
 
 // allow names the methods that are served.
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, REFER, PRACK"
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, REFER, PRACK, PUBLISH"
 
 // extensions are understood within calls; supported names all.
 const (
 	extensions = "timer, from-change, replaces, norefersub, 100rel"
-	supported  = "path, outbound, " + extensions
+	supported  = "path, outbound, eventlist, " + extensions
 )
 
 // closeGrace is how long requests have to get from the socket to their handler.
@@ -85,6 +85,7 @@ type counters struct {
 	received, malformed, throttled             atomic.Uint64
 	registers, registered, invites, authFailed atomic.Uint64
 	legs                                       atomic.Uint64
+	qualityReports                             atomic.Uint64
 }
 
 var errClosed = errors.New("server closed")
@@ -215,6 +216,7 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 		return fmt.Errorf("sip: %w", err)
 	}
 	s.tasks.Go(s.registrar.sweep)
+	s.tasks.Go(s.events.sweep)
 	s.tasks.Go(func() { s.registrar.write(s.ctx) })
 	s.tasks.Go(s.trace.write)
 	s.tasks.Go(s.keepGuard)
@@ -249,8 +251,17 @@ func (s *Server) follow(r *event.Reader) {
 				s.registrar.deviceChanged(d.ID, d.Deleted)
 				s.events.dropUnregistered()
 			}
+			if d.Type == "user" {
+				s.events.peopleChanged(n.Account)
+			}
 		case event.Voicemail:
 			s.events.mailboxChanged(n.Account, d.Mailbox)
+		case event.Call:
+			s.events.usersChanged(n.Account, d.Watched)
+		case event.Lamps:
+			s.events.usersChanged(n.Account, d.Users)
+		case event.Registration:
+			s.events.userChanged(n.Account, d.UserID)
 		}
 	}
 }
@@ -274,6 +285,7 @@ func (s *Server) catchUp() {
 	for box := range boxes {
 		s.events.mailboxChanged(box.account, box.user)
 	}
+	s.events.allChanged()
 }
 
 // pause waits; it reports false when the server stops meanwhile.

@@ -1,13 +1,12 @@
 package sip
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -16,41 +15,110 @@ import (
 )
 
 // allowEvents names the event packages that can be subscribed to.
-const allowEvents = "message-summary"
+const allowEvents = "dialog, message-summary, presence, reg"
 
 const (
-	minSubscription  = 60 * time.Second
-	maxSubscription  = time.Hour
-	maxSubscriptions = 4 // of one line: a phone and its former lives
-	lampDelay        = 500 * time.Millisecond
+	minSubscription = 60 * time.Second
+	maxSubscription = time.Hour
+	// maxLamp is how long a phone believes its lamps after a restart of ours: then it subscribes again, hears 481, and begins anew.
+	maxLamp           = 15 * time.Minute
+	maxAlike          = 4   // of one line to one thing: a phone and its former lives
+	maxOfLine         = 512 // of one line: a phone with side cars, twice
+	maxSubscriptions  = 100000
+	maxEntity         = 255 // octets of an address that is watched
+	lampDelay         = 500 * time.Millisecond
+	subscriptionsFull = "60" // seconds until a phone may ask again
 )
 
-// events is the notifier of RFC 6665 for message lamps (RFC 3842).
+// eventPackage is one event package of RFC 6665.
+type eventPackage struct {
+	name    string
+	longest time.Duration
+	// watch finds out what a subscription is for; nil: the line may have it.
+	watch func(e *events, sub *subscription, target string) *Refusal
+	// compose makes the document with the state as it is now.
+	compose func(e *events, sub *subscription) document
+}
+
+// packages are the event packages by name.
+var packages = map[string]*eventPackage{
+	"message-summary": {"message-summary", maxSubscription, watchMailbox, composeSummary},
+	"dialog":          {"dialog", maxLamp, watchPerson, composeDialogs},
+	"presence":        {"presence", maxLamp, watchPerson, composePresence},
+	"reg":             {"reg", maxSubscription, watchRegistration, composeRegistrations},
+}
+
+// document is the state of what is watched, at one moment.
+type document struct {
+	contentType string
+	body        []byte
+	state       string   // in a word, for people
+	mark        uint64   // equal for documents that show the same
+	ids         []string // of the dialogs in it that are not over
+}
+
+// events is the notifier of RFC 6665.
 type events struct {
-	s *Server
+	s    *Server
+	seed maphash.Seed
 
-	mu   sync.Mutex
-	subs map[string]*subscription // by Call-ID and our tag
+	mu       sync.Mutex
+	subs     map[string]*subscription     // by our tag
+	lines    map[store.ID][]*subscription // by the line that watches
+	watchers map[store.ID][]*subscription // by the user who is watched
+	crowds   map[store.ID][]*subscription // lists, by the account
+	phones   map[phoneKey]*phone
+	flights  map[string]*subscription // by the branch of a NOTIFY that waits for its answer
+	asked    map[uint64]*subscription // by the latest SUBSCRIBE of each
+	wake     chan struct{}            // cap 1: the next expiry may be nearer
+	repairs  atomic.Uint64
+
+	publications publications
 }
 
-// subscription is one dialog that a phone opened to watch its mailbox. Its lock
-// is the one of events.
+// subscription is one dialog that a phone opened to watch something. Its lock is the one of events.
 type subscription struct {
-	line    store.Line
-	hop     hop
-	id      string // of the Event header
-	callID  string
-	tag     string // ours
-	dialog  dialog
+	pkg    *eventPackage
+	phone  *phone
+	user   store.ID // who is watched
+	entity string   // their address, as it was asked for
+	list   *list    // a list of people instead
+	id     string   // of the Event header
+	callID string
+	tag    string // ours
+	branch uint64 // of the latest SUBSCRIBE, so that its repetitions are known
+	dialog dialog
+
 	expires time.Time
-	timer   *time.Timer
-	sending bool   // a NOTIFY is under way: the next one waits for its answer
-	again   bool   // and is wanted
 	why     string // it is ending: the reason in Subscription-State
-	ended   bool
+	ended   bool   // it is in no table any more
+
+	// What the phone was told.
+	version  uint32 // of the next document
+	wanted   bool   // there may be news
+	forced   bool   // and they are sent even if they are none
+	queued   bool   // the phone knows of it
+	flight   *flight
+	due      time.Time // not before then
+	attempts int       // without an answer, one after another
+	silent   time.Time // since when nothing is answered
+	sent     string    // the state in the latest NOTIFY
+	sentAt   time.Time
+	acked    time.Time // when it was acknowledged; zero: not yet
+	mark     uint64    // of what was sent
+	shown    []string  // the dialogs in it
+	known    []string  // those that the phone may think are up
+	repairs  uint32
 }
 
-func newEvents(s *Server) *events { return &events{s: s, subs: make(map[string]*subscription)} }
+func newEvents(s *Server) *events {
+	return &events{
+		s: s, seed: maphash.MakeSeed(), subs: make(map[string]*subscription),
+		lines: make(map[store.ID][]*subscription), watchers: make(map[store.ID][]*subscription), crowds: make(map[store.ID][]*subscription),
+		phones: make(map[phoneKey]*phone), flights: make(map[string]*subscription), asked: make(map[uint64]*subscription), wake: make(chan struct{}, 1),
+		publications: publications{byTag: make(map[string]*publication), byUser: make(map[store.ID][]*publication)},
+	}
+}
 
 func (e *events) count() int {
 	e.mu.Lock()
@@ -58,19 +126,27 @@ func (e *events) count() int {
 	return len(e.subs)
 }
 
-// subscribe serves a SUBSCRIBE, a new one or one that refreshes.
+// subscribe serves a SUBSCRIBE, a new one or one that refreshes. It keeps no transaction: a thousand phones that ask for
+// twenty lamps each after a power cut would leave twenty thousand. The subscription itself knows a repeated request.
 func (e *events) subscribe(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	s := e.s
-	tag := tagOf(req.To().Params)
-	key := req.CallID().Value() + "\x00" + tag
 	name, rest, _ := strings.Cut(header(req, "Event"), ";")
-	if !strings.EqualFold(trim(name), "message-summary") {
+	pkg := packages[strings.ToLower(trim(name))]
+	if pkg == nil {
 		s.replyOnce(req, tx, 489, "Bad Event", field{"Allow-Events", allowEvents}) // RFC 6665 §7.3.1
 		return
 	}
+	if answer := e.repeated(req, h); answer != nil {
+		s.replyOnce(req, tx, 200, "OK", answer...)
+		return
+	}
+	tag := tagOf(req.To().Params)
 	e.mu.Lock()
-	sub := e.subs[key]
+	sub := e.subs[tag]
 	e.mu.Unlock()
+	if sub != nil && (sub.callID != req.CallID().Value() || sub.dialog.remoteTag != tagOf(req.From().Params)) {
+		sub = nil
+	}
 	if tag != "" && sub == nil {
 		// RFC 6665 §4.1.2.2: after a restart phones learn by this that they must subscribe anew.
 		s.replyOnce(req, tx, 481, "Subscription Does Not Exist")
@@ -80,333 +156,302 @@ func (e *events) subscribe(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	if !ok {
 		return
 	}
-	if sub != nil && sub.line.ID != line.ID {
-		s.replyOnce(req, tx, 403, "Forbidden")
-		return
+	code, reason, fields := e.take(req, h, sub, line, pkg, rest)
+	s.replyOnce(req, tx, code, reason, fields...)
+}
+
+// take makes or refreshes a subscription.
+func (e *events) take(req *sipmsg.Request, h hop, sub *subscription, line store.Line, pkg *eventPackage, rest string) (int, string, []field) {
+	if sub != nil && (sub.phone.line.ID != line.ID || sub.pkg != pkg) {
+		return 403, "Forbidden", nil
 	}
-	asked := maxSubscription
+	asked := pkg.longest
 	if text := header(req, "Expires"); text != "" {
-		asked = min(seconds(text, maxSubscription), maxSubscription)
+		asked = min(seconds(text, pkg.longest), pkg.longest)
 	}
 	if asked > 0 && asked < minSubscription {
-		s.respond(req, tx, 423, "Interval Too Brief", field{"Min-Expires", secondsText(minSubscription)}) // RFC 6665 §4.2.1.1
-		return
+		return 423, "Interval Too Brief", []field{{"Min-Expires", secondsText(minSubscription)}} // RFC 6665 §4.2.1.1
 	}
 	target := contactOf(req)
 	if target == "" && sub == nil {
-		s.respond(req, tx, 400, "Missing Contact")
-		return
+		return 400, "Missing Contact", nil
 	}
-	ps, _ := parseParams(rest)
-	id, _ := ps.get("id")
+	fresh := sub == nil
+	if fresh {
+		ps, _ := parseParams(rest)
+		id, _ := ps.get("id")
+		sub = e.open(req, line, pkg, clip(id, 64))
+		if refusal := e.admit(req, sub); refusal != nil {
+			fields := []field(nil)
+			switch refusal.Code {
+			case 421:
+				fields = append(fields, field{"Require", "eventlist"})
+			case 503:
+				fields = append(fields, field{"Retry-After", subscriptionsFull})
+			}
+			return refusal.Code, refusal.Reason, fields
+		}
+	}
 	e.mu.Lock()
-	if sub == nil {
-		sub = e.open(req, line, h, target, id)
-	} else if seq := req.CSeq().SeqNo; seq <= sub.dialog.remoteSeq {
-		e.mu.Unlock()
-		s.respond(req, tx, 500, "CSeq Out Of Order")
-		return
-	} else {
+	defer e.mu.Unlock()
+	switch seq := req.CSeq().SeqNo; {
+	case fresh:
+		req.To().Params.Add("tag", sub.tag)
+		sub.phone = e.phoneOf(line, h)
+		e.enter(sub)
+	case sub.ended:
+		return 481, "Subscription Does Not Exist", nil
+	case seq <= sub.dialog.remoteSeq:
+		return 500, "CSeq Out Of Order", nil
+	default:
 		sub.dialog.remoteSeq = seq
+		if at := e.phoneOf(line, h); at != sub.phone {
+			e.move(sub, at)
+		}
 	}
 	if target != "" {
 		sub.dialog.target = target // RFC 6665 §4.4.1: a SUBSCRIBE is a target refresh
 	}
-	sub.hop = h
+	delete(e.asked, sub.branch)
+	sub.branch = e.branchOf(req)
+	e.asked[sub.branch] = sub
 	sub.expires = time.Now().Add(asked)
-	if sub.timer != nil {
-		sub.timer.Stop()
-	}
-	if asked > 0 {
-		sub.timer = time.AfterFunc(asked, func() { e.expire(sub) })
-	} else {
+	if asked == 0 {
 		sub.why = "timeout" // RFC 6665 §4.2.1.4: a poll, or the end
 	}
-	e.mu.Unlock()
-	s.respond(req, tx, 200, "OK", field{"Expires", secondsText(asked)}, field{"Contact", s.contact(h, line.Username)}, field{"Allow-Events", allowEvents})
-	e.notify(sub)
+	signal(e.wake)
+	sub.due, sub.attempts, sub.silent = time.Time{}, 0, time.Time{} // the phone lives
+	if sub.list != nil {
+		sub.list.full = true // RFC 4662 §5.4: with each SUBSCRIBE
+	}
+	e.want(sub, true)
+	return 200, "OK", e.granted(sub, asked)
 }
 
-// open makes a subscription; mu is held. The oldest one of the line gives way.
-func (e *events) open(req *sipmsg.Request, line store.Line, h hop, target, id string) *subscription {
-	tag := token()
-	req.To().Params.Add("tag", tag)
-	sub := &subscription{
-		line: line, hop: h, id: clip(id, 64), callID: req.CallID().Value(), tag: tag,
-		dialog: dialog{
-			local: bare(req.To().Value()), remote: bare(req.From().Value()), remoteTag: tagOf(req.From().Params),
-			remoteSeq: req.CSeq().SeqNo, heard: true, target: target, routes: recordedRoutes(req, false),
-		},
+// granted are the fields of a 200 to a SUBSCRIBE.
+func (e *events) granted(sub *subscription, asked time.Duration) []field {
+	fields := []field{{"Expires", secondsText(asked)}, {"Contact", e.s.contact(sub.phone.hop, sub.phone.line.Username)}, {"Allow-Events", allowEvents}}
+	if sub.list != nil {
+		fields = append(fields, field{"Require", "eventlist"}) // RFC 4662 §4.1
 	}
-	var oldest *subscription
-	n := 0
-	for _, o := range e.subs {
-		if o.line.ID == line.ID {
-			n++
-			if oldest == nil || o.expires.Before(oldest.expires) {
-				oldest = o
-			}
-		}
-	}
-	if n >= maxSubscriptions {
-		e.drop(oldest)
-	}
-	e.subs[sub.callID+"\x00"+tag] = sub
-	return sub
+	return fields
 }
 
-// drop forgets a subscription; mu is held.
-func (e *events) drop(sub *subscription) {
-	sub.ended = true
-	if sub.timer != nil {
-		sub.timer.Stop()
-	}
-	delete(e.subs, sub.callID+"\x00"+sub.tag)
-}
-
-func (e *events) expire(sub *subscription) {
-	e.mu.Lock()
-	if !sub.ended && sub.why == "" && !sub.expires.After(time.Now()) {
-		sub.why = "timeout"
-	}
-	ending := sub.why != "" && !sub.ended
-	e.mu.Unlock()
-	if ending {
-		e.notify(sub)
-	}
-}
-
-// notify sends the state of the mailbox to one subscriber, or has it sent once
-// the NOTIFY under way is answered.
-func (e *events) notify(sub *subscription) {
+// repeated recognises a SUBSCRIBE that was served already, whose answer was lost. It needs no credentials: it changes
+// nothing, and the phone's credentials count once.
+func (e *events) repeated(req *sipmsg.Request, h hop) []field {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	sub := e.asked[e.branchOf(req)]
+	if sub == nil || sub.callID != req.CallID().Value() || sub.phone.hop != h {
+		return nil
+	}
+	if tagOf(req.To().Params) == "" {
+		req.To().Params.Add("tag", sub.tag)
+	}
+	return e.granted(sub, max(0, time.Until(sub.expires)))
+}
+
+// branchOf tells SUBSCRIBE requests from each other.
+func (e *events) branchOf(req *sipmsg.Request) uint64 {
+	branch, _ := req.Via().Params.Get("branch")
+	return maphash.String(e.seed, branch+"\x00"+req.CSeq().Value()+"\x00"+tagOf(req.From().Params))
+}
+
+// open makes a subscription that is in no table yet.
+func (e *events) open(req *sipmsg.Request, line store.Line, pkg *eventPackage, id string) *subscription {
+	return &subscription{
+		pkg: pkg, phone: &phone{line: line}, id: id, callID: req.CallID().Value(), tag: token(),
+		entity: entityOf(req),
+		dialog: dialog{
+			local: bare(req.To().Value()), remote: bare(req.From().Value()), remoteTag: tagOf(req.From().Params),
+			remoteSeq: req.CSeq().SeqNo, heard: true, routes: recordedRoutes(req, false),
+		},
+	}
+}
+
+// entityOf is the address that a request watches, without what only serves its way.
+func entityOf(req *sipmsg.Request) string {
+	u := sipmsg.Uri{Scheme: "sip", User: req.Recipient.User, Host: req.Recipient.Host, Port: req.Recipient.Port}
+	return clip(u.String(), maxEntity)
+}
+
+// admit decides whether a line may have a new subscription, and to what.
+func (e *events) admit(req *sipmsg.Request, sub *subscription) *Refusal {
+	target := userOf(&req.Recipient)
+	if isList(target) && sub.pkg.name != "message-summary" {
+		if !supports(req, "eventlist") && !requires(req, "eventlist") {
+			return &Refusal{421, "Extension Required"} // RFC 4662 §4.1
+		}
+		if refusal := watchList(e, sub, target); refusal != nil {
+			return refusal
+		}
+	} else if refusal := sub.pkg.watch(e, sub, target); refusal != nil {
+		return refusal
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.subs) >= maxSubscriptions {
+		return &Refusal{503, "Service Unavailable"}
+	}
+	return nil
+}
+
+// enter puts a subscription into the tables; mu is held. The oldest like it give way, and those that are left of a
+// former life of the phone are asked whether it still knows them.
+func (e *events) enter(sub *subscription) {
+	line := sub.phone.line.ID
+	alike := 0
+	for _, o := range slices.Backward(slices.Clone(e.lines[line])) { // newest first
+		if o.pkg != sub.pkg || o.entity != sub.entity {
+			continue
+		}
+		if alike++; alike >= maxAlike {
+			e.drop(o)
+		} else if o.phone == sub.phone && o.id == sub.id {
+			e.want(o, true) // the phone answers 481 if it began anew
+		}
+	}
+	if own := e.lines[line]; len(own) >= maxOfLine {
+		e.drop(own[0])
+	}
+	e.subs[sub.tag] = sub
+	e.lines[line] = append(e.lines[line], sub)
+	sub.phone.subs++
+	if sub.list != nil {
+		e.crowds[sub.phone.line.AccountID] = append(e.crowds[sub.phone.line.AccountID], sub)
+	} else {
+		e.watchers[sub.user] = append(e.watchers[sub.user], sub)
+	}
+}
+
+// drop takes a subscription out of the tables; mu is held. A NOTIFY under way may still be answered.
+func (e *events) drop(sub *subscription) {
 	if sub.ended {
 		return
 	}
-	if sub.sending {
-		sub.again = true
-		return
+	sub.ended = true
+	delete(e.subs, sub.tag)
+	delete(e.asked, sub.branch)
+	remove(e.lines, sub.phone.line.ID, sub)
+	if sub.list != nil {
+		remove(e.crowds, sub.phone.line.AccountID, sub)
+	} else {
+		remove(e.watchers, sub.user, sub)
 	}
-	if e.s.ctx.Err() != nil {
-		return
-	}
-	sub.sending = true
-	sub.again = false
-	sub.dialog.localSeq++
-	last := sub.why != ""
-	state := "active;expires=" + secondsText(max(0, time.Until(sub.expires)))
-	if last {
-		state = "terminated;reason=" + sub.why
-		e.drop(sub)
-	}
-	d := sub.dialog
-	req := draftRequest(sipmsg.NOTIFY, d.target, d.routes, e.s)
-	req.AppendHeader(sipmsg.NewHeader("From", d.local+";tag="+sub.tag))
-	req.AppendHeader(sipmsg.NewHeader("To", d.remote+";tag="+d.remoteTag))
-	callID := sipmsg.CallIDHeader(sub.callID)
-	req.AppendHeader(&callID)
-	req.AppendHeader(&sipmsg.CSeqHeader{SeqNo: d.localSeq, MethodName: sipmsg.NOTIFY})
-	event := "message-summary"
-	if sub.id != "" {
-		event += ";id=" + sub.id
-	}
-	for _, f := range []field{
-		{"Contact", e.s.contact(sub.hop, sub.line.Username)},
-		{"Event", event},
-		{"Subscription-State", state},
-		{"Content-Type", "application/simple-message-summary"},
-	} {
-		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
-	}
-	req.SetBody(e.summary(sub.line, sub.hop))
-	e.s.request(req, sub.hop, newBranch())
-	e.s.tasks.Go(func() { e.deliver(sub, req) })
+	e.leave(sub.phone)
 }
 
-// deliver waits for the answer to a NOTIFY. RFC 6665 §4.2.2: 481, or none, ends
-// the subscription.
-func (e *events) deliver(sub *subscription, req *sipmsg.Request) {
-	code := e.s.ask(e.s.ctx, req)
-	e.mu.Lock()
-	sub.sending = false
-	again := sub.again
-	if !sub.ended && (code == 0 || code == 408 || code == 481 || code == 489) {
-		e.drop(sub)
-	}
-	e.mu.Unlock()
-	if again {
-		e.notify(sub)
+func remove(m map[store.ID][]*subscription, key store.ID, sub *subscription) {
+	if rest := slices.DeleteFunc(m[key], func(o *subscription) bool { return o == sub }); len(rest) > 0 {
+		m[key] = rest
+	} else {
+		delete(m, key)
 	}
 }
 
-// ask sends a request outside of legs and returns the status of its final answer, 0 if none came.
-func (s *Server) ask(ctx context.Context, req *sipmsg.Request) int {
-	tx, err := s.send(ctx, req)
-	if err != nil {
-		s.log.Debug("request not sent", "method", string(req.Method), "error", err)
-		return 0
+// end lets a subscription end with one last NOTIFY; mu is held.
+func (e *events) end(sub *subscription, why string) {
+	if sub.why == "" {
+		sub.why = why
 	}
-	stop := context.AfterFunc(ctx, tx.Terminate)
-	defer stop()
-	code := 0
-	drain(tx, func(res *sipmsg.Response) {
-		if res != nil && res.StatusCode >= 200 {
-			code = res.StatusCode
-		}
-	})
-	return code
+	sub.due = time.Time{}
+	e.want(sub, true)
 }
 
-// summary is the body of RFC 3842 §5.2.
-func (e *events) summary(line store.Line, h hop) []byte {
-	counts := e.s.boxes.MailboxCounts(line.AccountID, line.UserID)
-	waiting := "no"
-	if counts.New > 0 {
-		waiting = "yes"
-	}
-	host, _ := e.s.host(h)
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	return fmt.Appendf(nil, "Messages-Waiting: %s\r\nMessage-Account: sip:*97@%s\r\nVoice-Message: %d/%d (0/0)\r\n", waiting, host, counts.New, counts.Old)
-}
-
-// mailboxChanged sets the lamps of a mailbox: by subscription, or unasked where
-// a phone has none (RFC 3842 §4.1: many phones never subscribe).
-func (e *events) mailboxChanged(account, mailbox store.ID) {
-	watched := make(map[store.ID]bool)
-	var subs []*subscription
-	e.mu.Lock()
-	for _, sub := range e.subs {
-		if sub.line.UserID == mailbox && sub.line.AccountID == account {
-			watched[sub.line.ID] = true
-			subs = append(subs, sub)
-		}
-	}
-	e.mu.Unlock()
-	for _, sub := range subs {
-		e.notify(sub)
-	}
-	for _, b := range e.s.registrar.ofUser(mailbox) {
-		if !watched[b.LineID] && b.AccountID == account {
-			e.unasked(b)
-		}
-	}
-}
-
-// registered sets the lamp of a phone that came, unless its line subscribes by itself. The line's other phones have
-// theirs already.
-func (e *events) registered(line store.ID, source string) {
-	if e.s.ctx.Err() != nil {
-		return
-	}
-	e.s.tasks.Go(func() {
-		if !e.s.pause(lampDelay) {
-			return
-		}
+// sweep ends subscriptions as they expire, until the server stops.
+func (e *events) sweep() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		now, next := time.Now(), time.Hour
 		e.mu.Lock()
 		for _, sub := range e.subs {
-			if sub.line.ID == line {
-				e.mu.Unlock()
-				return
+			left := sub.expires.Sub(now)
+			switch {
+			case sub.why != "":
+			case left <= 0:
+				e.end(sub, "timeout")
+			default:
+				next = min(next, left)
 			}
 		}
 		e.mu.Unlock()
-		_, bindings, _ := e.s.registrar.line(line)
-		for _, b := range bindings {
-			if b.Source == source {
-				e.unasked(b)
+		next = min(next, e.publications.sweep(e, now))
+		timer.Reset(max(next, time.Second)) // at most one look a second, however many there are
+		select {
+		case <-timer.C:
+		case <-e.wake:
+			if !e.s.pause(time.Second) {
+				return
 			}
+		case <-e.s.ctx.Done():
+			return
 		}
-	})
+	}
 }
 
-// unasked sends a NOTIFY outside of any subscription.
-func (e *events) unasked(b store.Binding) {
-	h, ok := e.s.route(b)
-	if !ok {
-		return
+// userChanged tells those who watch a user that there may be news.
+func (e *events) userChanged(account, user store.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, sub := range e.watchers[user] {
+		if sub.phone.line.AccountID == account && sub.pkg.name != "message-summary" {
+			e.want(sub, false)
+		}
 	}
-	line := store.Line{AccountID: b.AccountID, UserID: b.UserID}
-	req, err := e.s.unsolicited(b, h, "message-summary", "application/simple-message-summary", e.summary(line, h))
-	if err != nil {
-		return
+	for _, sub := range e.crowds[account] {
+		e.want(sub, false)
 	}
-	e.s.tasks.Go(func() { e.s.ask(e.s.ctx, req) }) // a phone that does not like it says so, and no more
 }
 
-// unsolicited builds a NOTIFY to a binding.
-func (s *Server) unsolicited(b store.Binding, h hop, event, contentType string, body []byte) (*sipmsg.Request, error) {
-	u, ok := parseURI(b.Contact)
-	if !ok {
-		return nil, fmt.Errorf("contact %q cannot be used", clip(b.Contact, 80))
+// usersChanged does that for several.
+func (e *events) usersChanged(account store.ID, users []store.ID) {
+	for _, u := range users {
+		e.userChanged(account, u)
 	}
-	host, _ := s.host(h)
-	user := userOf(&u)
-	if line, _, ok := s.registrar.line(b.LineID); ok && line.Username != "" {
-		user = line.Username
-	}
-	aor := nameAddr(Identity{User: user}, host)
-	req := draftRequest(sipmsg.NOTIFY, b.Contact, slices.Clone(b.Path), s)
-	req.AppendHeader(sipmsg.NewHeader("From", aor+";tag="+token()))
-	req.AppendHeader(sipmsg.NewHeader("To", aor))
-	callID := sipmsg.CallIDHeader(token() + token())
-	req.AppendHeader(&callID)
-	req.AppendHeader(&sipmsg.CSeqHeader{SeqNo: 1, MethodName: sipmsg.NOTIFY})
-	req.AppendHeader(sipmsg.NewHeader("Contact", s.contact(h, user)))
-	req.AppendHeader(sipmsg.NewHeader("Event", event))
-	req.AppendHeader(sipmsg.NewHeader("Subscription-State", "terminated;reason=noresource"))
-	if len(body) > 0 {
-		req.AppendHeader(sipmsg.NewHeader("Content-Type", contentType))
-	}
-	req.SetBody(body)
-	s.request(req, h, newBranch())
-	return req, nil
 }
 
-// Notify sends a NOTIFY outside of any subscription, such as check-sync, and
-// waits for the answer.
-func (s *Server) Notify(ctx context.Context, b store.Binding, eventHeader, contentType string, body []byte) error {
-	if strings.ContainsAny(eventHeader+contentType, "\r\n") {
-		return errors.New("notify: line break in a header")
+// peopleChanged tells that users of an account came, went, or have another name.
+func (e *events) peopleChanged(account store.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, sub := range e.crowds[account] {
+		sub.list.members = nil
+		sub.list.full = true
+		e.want(sub, false)
 	}
-	h, ok := s.route(b)
-	if !ok {
-		return fmt.Errorf("notify %s: %w", b.LineID, errNoDial)
+}
+
+// allChanged looks at everything anew, once news were missed.
+func (e *events) allChanged() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, sub := range e.subs {
+		if sub.list != nil {
+			sub.list.members, sub.list.full = nil, true
+		}
+		e.want(sub, false)
 	}
-	req, err := s.unsolicited(b, h, eventHeader, contentType, body)
-	if err != nil {
-		return fmt.Errorf("notify %s: %w", b.LineID, err)
-	}
-	switch code := s.ask(ctx, req); {
-	case code == 0 && ctx.Err() != nil:
-		return ctx.Err()
-	case code == 0:
-		return fmt.Errorf("notify %s: no answer", b.LineID)
-	case code >= 300:
-		return fmt.Errorf("notify %s: %w", b.LineID, &Refusal{Code: code, Reason: "NOTIFY"})
-	}
-	return nil
 }
 
 // dropUnregistered ends the subscriptions of lines that are not registered any more.
 func (e *events) dropUnregistered() {
 	e.mu.Lock()
-	all := make([]*subscription, 0, len(e.subs))
-	for _, sub := range e.subs {
-		all = append(all, sub)
-	}
-	e.mu.Unlock()
-	for _, sub := range all {
-		if now, ok := e.s.dir.Line(sub.line.Username); ok && now.ID == sub.line.ID && now.Password == sub.line.Password && now.UserID == sub.line.UserID {
+	defer e.mu.Unlock()
+	for _, subs := range e.lines {
+		line := subs[0].phone.line
+		if now, ok := e.s.dir.Line(line.Username); ok && now.ID == line.ID && now.Password == line.Password && now.UserID == line.UserID {
 			continue
 		}
-		e.mu.Lock()
-		sub.why = "deactivated"
-		e.mu.Unlock()
-		e.notify(sub)
+		for _, sub := range subs {
+			e.end(sub, "deactivated")
+		}
 	}
+}
+
+func requires(req *sipmsg.Request, option string) bool {
+	return slices.ContainsFunc(headerList(req, "Require"), func(s string) bool { return strings.EqualFold(s, option) })
 }
 
 // secondsText writes a duration as delta-seconds.

@@ -397,7 +397,7 @@ func (l *Leg) decline(res *sipmsg.Response, tag string, invite *sipmsg.Request, 
 // strayResponse takes answers without transaction. sipgo keeps those of an
 // INVITE for 64·T1, and so long a 2xx may be repeated; later ones are dropped
 // (RFC 6026 §7.2).
-func (s *Server) strayResponse(*sipmsg.Response) {}
+func (s *Server) strayResponse(res *sipmsg.Response) { s.events.answered(res) }
 
 // cancel gives an unanswered INVITE up.
 func (l *Leg) cancel(c Cause) {
