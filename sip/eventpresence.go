@@ -46,7 +46,7 @@ var activities = map[string]string{
 	"working": "Working",
 }
 
-// composePresence makes the one document of a user from what the house knows and what their phones published: open if
+// composePresence makes the one document of a presentity (RFC 3856 §6.11.1), a user, from what the house knows and what their phones published: open if
 // a phone is registered, unless the newest publication says otherwise; on the phone if there is a dialog.
 func composePresence(e *events, sub *subscription) document {
 	return e.presenceOf(sub.phone.line.AccountID, sub.user, sub.entity)

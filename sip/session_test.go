@@ -425,7 +425,7 @@ func TestInDialogRequests(t *testing.T) {
 func TestRequestsWithoutDialog(t *testing.T) {
 	for method, want := range map[string]int{
 		"BYE": 481, "INFO": 481, "UPDATE": 481, "NOTIFY": 481, "PRACK": 481, "CANCEL": 481,
-		"REFER": 401, "MESSAGE": 405, "PUBLISH": 405, "FROBNICATE": 501, "options": 501, "OPTIONS": 200,
+		"REFER": 401, "MESSAGE": 405, "PUBLISH": 489, "FROBNICATE": 501, "options": 501, "OPTIONS": 200,
 	} {
 		t.Run(method, func(t *testing.T) {
 			bubble(t, func(w *world) {

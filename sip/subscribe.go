@@ -280,7 +280,7 @@ func entityOf(req *sipmsg.Request) string {
 func (e *events) admit(req *sipmsg.Request, sub *subscription) *Refusal {
 	target := userOf(&req.Recipient)
 	if isList(target) && sub.pkg.name != "message-summary" {
-		if !supports(req, "eventlist") && !requires(req, "eventlist") {
+		if !names(req, "Supported", "eventlist") && !names(req, "Require", "eventlist") {
 			return &Refusal{421, "Extension Required"} // RFC 4662 §4.1
 		}
 		if refusal := watchList(e, sub, target); refusal != nil {
@@ -450,8 +450,9 @@ func (e *events) dropUnregistered() {
 	}
 }
 
-func requires(req *sipmsg.Request, option string) bool {
-	return slices.ContainsFunc(headerList(req, "Require"), func(s string) bool { return strings.EqualFold(s, option) })
+// names reports whether a list of option tags has one.
+func names(req *sipmsg.Request, header, option string) bool {
+	return slices.ContainsFunc(headerList(req, header), func(s string) bool { return strings.EqualFold(s, option) })
 }
 
 // secondsText writes a duration as delta-seconds.

@@ -160,9 +160,9 @@ func TestOtherPackages(t *testing.T) {
 	bubble(t, func(w *world) {
 		p := w.peer(5060)
 		defer p.close()
-		p.send(fmt.Appendf(nil, "SUBSCRIBE sip:u-alice@pbx.test SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKs\r\nMax-Forwards: 70\r\nFrom: <sip:u-alice@pbx.test>;tag=1\r\nTo: <sip:u-alice@pbx.test>\r\nCall-ID: s\r\nCSeq: 1 SUBSCRIBE\r\no: presence\r\nContact: <sip:u-alice@10.0.0.99>\r\nContent-Length: 0\r\n\r\n", p.local))
+		p.send(fmt.Appendf(nil, "SUBSCRIBE sip:u-alice@pbx.test SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKs\r\nMax-Forwards: 70\r\nFrom: <sip:u-alice@pbx.test>;tag=1\r\nTo: <sip:u-alice@pbx.test>\r\nCall-ID: s\r\nCSeq: 1 SUBSCRIBE\r\no: conference\r\nContact: <sip:u-alice@10.0.0.99>\r\nContent-Length: 0\r\n\r\n", p.local))
 		code, answer := p.status(time.Second)
-		if code != 489 || !strings.Contains(string(answer), "Allow-Events: message-summary\r\n") {
+		if code != 489 || !strings.Contains(string(answer), "Allow-Events: dialog, message-summary, presence, reg\r\n") {
 			t.Errorf("answered %d\n%s", code, answer)
 		}
 	})

@@ -121,6 +121,7 @@ type world struct {
 	dir    *directory
 	rows   *bindings
 	boxes  *mailboxes
+	lamps  *lamps
 	bus    *event.Bus
 	house  legs
 	server *sip.Server
@@ -139,7 +140,7 @@ func newWorld(t *testing.T, config ...func(*sip.Config)) *world {
 	w := &world{
 		t: t, config: config, ctx: t.Context(), net: siptest.NewNet(),
 		dir: &directory{lines: make(map[string]store.Line)}, rows: &bindings{rows: make(map[store.ID]store.Binding)},
-		boxes: &mailboxes{counts: make(map[store.ID]store.MailboxCounts)}, bus: event.NewBus(), house: make(legs, 64),
+		boxes: &mailboxes{counts: make(map[store.ID]store.MailboxCounts)}, lamps: newLamps(), bus: event.NewBus(), house: make(legs, 64),
 	}
 	for _, user := range []string{"alice", "bob", "carol"} {
 		w.dir.set(line(user))
@@ -165,6 +166,7 @@ func (w *world) startWith(h sip.Handler) *sip.Server {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	s.Show(w.lamps)
 	if err := s.Start(w.ctx, h); err != nil {
 		w.t.Fatal(err)
 	}

@@ -80,6 +80,7 @@ type Phone struct {
 	lampNew   int
 	lampOld   int
 	lampCount int
+	watches   map[string]*Watch // by Call-ID
 }
 
 type subscription struct {
@@ -517,6 +518,9 @@ func (p *Phone) asked(req *sipmsg.Request) {
 
 func (p *Phone) notified(req *sipmsg.Request) {
 	n := Notice{Body: string(req.Body()), Event: headerValue(req, "Event"), State: headerValue(req, "Subscription-State"), ContentType: headerValue(req, "Content-Type")}
+	if p.watched(req, n) {
+		return
+	}
 	event, _, _ := strings.Cut(n.Event, ";")
 	if event == "message-summary" {
 		p.mu.Lock()
