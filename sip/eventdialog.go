@@ -5,7 +5,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"strconv"
-	"strings"
 
 	"pbx/store"
 )
@@ -164,12 +163,4 @@ func marshalXML(v any) []byte {
 		panic(err)
 	}
 	return append([]byte(xml.Header), body...)
-}
-
-// bracketed is a host as it stands in a URI.
-func bracketed(host string) string {
-	if strings.Contains(host, ":") {
-		return "[" + host + "]"
-	}
-	return host
 }

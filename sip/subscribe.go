@@ -280,7 +280,7 @@ func entityOf(req *sipmsg.Request) string {
 func (e *events) admit(req *sipmsg.Request, sub *subscription) *Refusal {
 	target := userOf(&req.Recipient)
 	if isList(target) && sub.pkg.name != "message-summary" {
-		if !names(req, "Supported", "eventlist") && !names(req, "Require", "eventlist") {
+		if !offers(req, "Supported", "eventlist") && !offers(req, "Require", "eventlist") {
 			return &Refusal{421, "Extension Required"} // RFC 4662 §4.1
 		}
 		if refusal := watchList(e, sub, target); refusal != nil {
@@ -450,8 +450,8 @@ func (e *events) dropUnregistered() {
 	}
 }
 
-// names reports whether a list of option tags has one.
-func names(req *sipmsg.Request, header, option string) bool {
+// offers reports whether a list of option tags has one.
+func offers(req *sipmsg.Request, header, option string) bool {
 	return slices.ContainsFunc(headerList(req, header), func(s string) bool { return strings.EqualFold(s, option) })
 }
 
