@@ -91,7 +91,11 @@ func (s *Server) contact(h hop, user string) string {
 	}
 	u := sipmsg.Uri{Scheme: "sip", User: escapeUser(user), Host: host, Port: port}
 	uri := u.String()
-	if h.transport != "udp" {
+	switch h.transport {
+	case "udp":
+	case "wss": // RFC 7118 §5.2.4: the parameter has one word for both
+		uri += ";transport=ws"
+	default:
 		uri += ";transport=" + h.transport
 	}
 	return "<" + uri + ">"

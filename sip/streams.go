@@ -255,13 +255,14 @@ func addrPortOf(a net.Addr) (netip.AddrPort, bool) {
 type flow struct {
 	net.Conn
 	fs            *flows
-	transport     string // "tcp", "tls"
+	transport     string // "tcp", "tls", "ws", "wss"
 	local, remote netip.AddrPort
 	name          netip.AddrPort // what sipgo knows it by
 	stranger      bool           // counted among them; guarded by flows.mu
 	peer          *destination   // of one that we opened
 	known         atomic.Bool    // it carried an authenticated request, or we opened it
 	meeting       sync.Once
+	web           *web          // of a WebSocket
 	met           chan struct{} // closed when sipgo knows it
 	begun         bool          // sipgo has begun to read
 	turn          chan struct{} // closed when sipgo may read
@@ -299,6 +300,9 @@ func (f *flow) Read(p []byte) (int, error) {
 
 // more takes the next message from what was read, or reads more.
 func (f *flow) more() error {
+	if f.web != nil {
+		return f.moreWeb()
+	}
 	if done, err := f.next(); done || err != nil {
 		return err
 	}
@@ -417,12 +421,27 @@ func (f *flow) Write(p []byte) (int, error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	f.fs.s.trace.sent(p, hop{f.transport, f.local, f.remote})
+	data := p
+	if f.web != nil {
+		var err error
+		if data, err = framed(p); err != nil {
+			return 0, err
+		}
+	}
+	if err := f.put(data); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// put writes octets; writing is held.
+func (f *flow) put(b []byte) error {
 	f.Conn.SetWriteDeadline(time.Now().Add(writeTime))
-	n, err := f.Conn.Write(p)
+	_, err := f.Conn.Write(b)
 	if err != nil {
 		f.Close()
 	}
-	return n, err
+	return err
 }
 
 // Close ends the flow; bindings that lived on it are gone.

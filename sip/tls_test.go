@@ -132,8 +132,12 @@ func (w *secure) dialTLS(ctx context.Context) (net.Conn, error) {
 
 func (w *secure) phone(user, transport string, dial func(context.Context) (net.Conn, error)) *siptest.Phone {
 	w.t.Helper()
+	server, listened := w.at[transport]
+	if !listened {
+		server = w.at["udp"] // a name for the domain: Dial knows the way
+	}
 	p, err := siptest.NewPhone(w.ctx, siptest.PhoneConfig{
-		Name: user, Network: sip.HostNetwork(), Local: netip.MustParseAddrPort("127.0.0.1:0"), Server: w.at[transport], Transport: transport, Dial: dial,
+		Name: user, Network: sip.HostNetwork(), Local: netip.MustParseAddrPort("127.0.0.1:0"), Server: server, Transport: transport, Dial: dial,
 		Username: "u-" + user, Password: "secret of " + user,
 	})
 	if err != nil {
@@ -501,3 +505,6 @@ Content-Length: 0
   <recv response="200"></recv>
 </scenario>
 `
+
+// insecure trusts everybody: for servers whose certificate is not what is tested.
+func insecure() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
