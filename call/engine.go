@@ -98,15 +98,6 @@ func (e *Engine) Incoming(l *sip.Leg) {
 		l.HangUp(sip.Cause{Code: 403, Reason: "Forbidden"})
 		return
 	}
-	of, early := l.Replaces()
-	var place picking
-	if of != nil {
-		var no *sip.Cause
-		if place.of, place.in, no = e.replacing(l, of); no != nil {
-			l.HangUp(*no)
-			return
-		}
-	}
 	who := identify(rows, line.UserID, line.DeviceID)
 	p, err := e.incomingParty(l, who)
 	if err != nil {
@@ -118,12 +109,7 @@ func (e *Engine) Incoming(l *sip.Leg) {
 	c.caller = p
 	c.record.Caller, c.record.Dialed = who, l.Dialed()
 	c.record.Callee.Number = dialplan.Normalize(l.Dialed())
-	var first Step = routing{party: p, dialed: l.Dialed()}
-	if of != nil {
-		place.party, place.early = p, early
-		c.record.Callee, first = place.of.Who, place
-	}
-	if err := e.start(c, first); err != nil {
+	if err := e.start(c, e.first(c, p)); err != nil {
 		p.drop(sip.Cause{Code: 503, Reason: "Service Unavailable"})
 	}
 }

@@ -79,15 +79,26 @@ func (c *Call) nothingThere(p *Party, no sip.Cause) Step {
 	})
 }
 
-// replacing finds the place that an incoming INVITE with Replaces wants; a cause says why it cannot have it.
-func (e *Engine) replacing(l, of *sip.Leg) (*Party, *Call, *sip.Cause) {
-	p, at := e.board.at(of)
-	switch {
-	case p == nil || at.call.account != l.Account():
-		return nil, nil, &sip.Cause{Code: 481, Reason: "Call/Transaction Does Not Exist"}
-	case l.Line().UserID == "", !at.rings && p.Who.UserID != l.Line().UserID:
-		// RFC 3891 §3: a call that is up moves only between the phones of one person.
-		return nil, nil, &sip.Cause{Code: 403, Reason: "Forbidden"}
+// first is the first step of a call that comes in: it goes where the plan says, unless its INVITE asks for the place of
+// somebody in another call.
+func (e *Engine) first(c *Call, p *Party) Step {
+	leg, early := p.Leg.Replaces()
+	if leg == nil {
+		return routing{party: p, dialed: p.Leg.Dialed()}
 	}
-	return p, at.call, nil
+	of, at := e.board.at(leg)
+	no := dialplan.Reject{
+		Code: 481, Reason: "Call/Transaction Does Not Exist", Outcome: store.OutcomeFailed,
+		Because: store.Reason{Rule: "pickup", Detail: "There was nothing to pick up any more"},
+	}
+	switch {
+	case of == nil || at.call.account != c.account:
+		return rejecting{p, no}
+	case p.Who.UserID == "", !at.rings && of.Who.UserID != p.Who.UserID:
+		// RFC 3891 §3: a call that is up moves only between the phones of one person.
+		no.Code, no.Reason, no.Because.Detail = 403, "Forbidden", "Calls move only between the phones of one person"
+		return rejecting{p, no}
+	}
+	c.record.Callee = of.Who
+	return picking{party: p, of: of, in: at.call, early: early}
 }

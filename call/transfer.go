@@ -47,7 +47,7 @@ func (takeOver) wish() {}
 
 // handover is a transfer under way: somebody was sent on, and the one who did that waits for what becomes of it. The
 // transferor stays a party of the call, whatever its step, until that is known: a target that cannot be reached leads
-// back (RFC 5589 §6.2).
+// back (RFC 5589 §6.3).
 type handover struct {
 	by     *Party // nil once they hung up
 	caller bool   // by had the caller's place

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,7 +19,7 @@ import (
 
 var (
 	seed        = flag.Uint64("seed", 1, "of the random calls")
-	randomCalls = flag.Int("calls", 150, "how many random calls")
+	randomCalls = flag.Int("calls", 300, "how many random calls; R-17 wants 10000, which take minutes")
 )
 
 // TestRandomCalls lets phones do whatever comes to mind while one message in twenty is lost:
@@ -51,12 +52,13 @@ func TestRandomCalls(t *testing.T) {
 		var placed atomic.Int64
 		ctx, quit := context.WithCancel(t.Context())
 		var people, callers sync.WaitGroup
+		var crowd crowd
 		for i, p := range phones {
-			people.Go(func() { receive(ctx, p, rand.New(rand.NewPCG(*seed, uint64(1000+i)))) })
+			people.Go(func() { crowd.receive(ctx, p, rand.New(rand.NewPCG(*seed, uint64(1000+i)))) })
 			callers.Go(func() {
 				r := rand.New(rand.NewPCG(*seed, uint64(i+1)))
 				for placed.Add(1) <= int64(*randomCalls) {
-					place(ctx, p, r)
+					crowd.place(ctx, p, r)
 				}
 			})
 		}
@@ -75,10 +77,20 @@ func TestRandomCalls(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		outcomes := make(map[store.Outcome]int)
+		outcomes, moves := make(map[store.Outcome]int), make(map[string]int)
 		records := h.records()
 		for _, r := range records {
 			outcomes[r.Outcome]++
+			for _, cause := range []string{"transferred", "took the call"} {
+				if strings.HasPrefix(r.HangupCause, cause) {
+					moves[cause]++
+				}
+			}
+			for _, reason := range r.Route {
+				if reason.Rule == "transfer" {
+					moves["sent on"]++
+				}
+			}
 			if r.EndedAt.IsZero() || r.Outcome == store.OutcomeOngoing || r.HangupCause == "" {
 				t.Errorf("record without an end: %s", inShort(r))
 			}
@@ -92,7 +104,10 @@ func TestRandomCalls(t *testing.T) {
 		if outcomes[store.OutcomeAnswered] == 0 || outcomes[store.OutcomeCancelled] == 0 || outcomes[store.OutcomeNoAnswer] == 0 {
 			t.Errorf("not random enough: %v", outcomes)
 		}
-		t.Logf("%d calls: %v", len(records), outcomes)
+		if len(moves) != 3 {
+			t.Errorf("too little was moved: %v", moves)
+		}
+		t.Logf("%d calls: %v, %v", len(records), outcomes, moves)
 		for _, p := range phones {
 			if err := p.Close(); err != nil {
 				t.Error(err)
@@ -108,7 +123,7 @@ func pause(r *rand.Rand, seconds float64) {
 }
 
 // place makes one call and ends it somehow.
-func place(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
+func (o *crowd) place(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
 	pause(r, 5)
 	number := fmt.Sprint(201 + r.IntN(13)) // one of them nobody has
 	switch r.IntN(12) {
@@ -118,10 +133,16 @@ func place(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
 		number = "*97"
 	}
 	c, err := p.Call(ctx, number)
+	if r.IntN(4) == 0 { // what rings elsewhere is picked up, or too late for that
+		if of := o.any(r); of != nil {
+			c.HangUp()
+			c, err = p.CallWith(ctx, number, "Replaces: "+of.Replaces())
+		}
+	}
 	if err != nil {
 		return
 	}
-	fiddle(ctx, c, r)
+	o.fiddle(ctx, p, c, r)
 	c.HangUp()
 	select {
 	case <-c.Done():
@@ -146,15 +167,15 @@ func administer(ctx context.Context, h *house, r *rand.Rand) (started int64) {
 	return started
 }
 
-// fiddle holds, resumes and presses keys for a while, if the call is up.
-func fiddle(ctx context.Context, c *calltest.Call, r *rand.Rand) {
+// fiddle holds, resumes, transfers and presses keys for a while, if the call is up.
+func (o *crowd) fiddle(ctx context.Context, p *calltest.Phone, c *calltest.Call, r *rand.Rand) {
 	for range r.IntN(4) {
 		pause(r, 8)
 		if over(c) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		switch r.IntN(5) {
+		switch r.IntN(8) {
 		case 0:
 			_ = c.Hold(ctx)
 		case 1:
@@ -165,14 +186,54 @@ func fiddle(ctx context.Context, c *calltest.Call, r *rand.Rand) {
 			_ = c.Press(ctx, "12#")
 		case 4:
 			_ = c.SendInfo(ctx, '5')
+		case 5:
+			_, _ = c.Refer(ctx, fmt.Sprint(201+r.IntN(13)))
+		case 6, 7:
+			o.consult(ctx, p, c, r)
 		}
 		cancel()
 	}
 	pause(r, 8)
 }
 
+// consult calls somebody else and transfers the call to them, before or after they answer; or not at all.
+func (o *crowd) consult(ctx context.Context, p *calltest.Phone, c *calltest.Call, r *rand.Rand) {
+	other, err := p.Call(ctx, fmt.Sprint(201+r.IntN(13)))
+	if err != nil {
+		return
+	}
+	pause(r, 6)
+	if r.IntN(5) > 0 {
+		_, _ = c.ReferInto(ctx, other.Line)
+		pause(r, 3)
+	}
+	other.HangUp()
+}
+
+// crowd is what the phones know of each other: which calls rang lately.
+type crowd struct {
+	mu   sync.Mutex
+	rang []*calltest.Call
+}
+
+func (o *crowd) rings(c *calltest.Call) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rang = append(o.rang, c)
+}
+
+// any returns one of the latest calls that rang; it may be answered or over by now.
+func (o *crowd) any(r *rand.Rand) *calltest.Call {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.rang); n > 0 {
+		return o.rang[n-1-r.IntN(min(n, 4))]
+	}
+	return nil
+}
+
 // receive answers, refuses or ignores what comes in until ctx ends.
-func receive(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
+func (o *crowd) receive(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	for {
@@ -183,6 +244,7 @@ func receive(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
 		r := rand.New(rand.NewPCG(r.Uint64(), 0))
 		calls.Go(func() {
 			_ = c.Ring(false)
+			o.rings(c)
 			pause(r, 4)
 			switch r.IntN(8) {
 			case 0:
@@ -198,7 +260,7 @@ func receive(ctx context.Context, p *calltest.Phone, r *rand.Rand) {
 				answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 				defer cancel()
 				if c.Answer(answering) == nil {
-					fiddle(answering, c, r)
+					o.fiddle(answering, p, c, r)
 				}
 				c.HangUp()
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 var transferVerbs = []verb{
 	{pattern(`portal transfers (caller|callee) to (\S+)`), (*scenario).portalTransfers},
 	{pattern(`(\w+) refers (\w+) to (\S+?)( silently)?`), (*scenario).refer},
+	{pattern(`(\w+) is not let transfer (\w+) to the call that ended`), (*scenario).transferToNothing},
+	{pattern(`(\w+) hangs up one`), (*scenario).letGo},
+	{pattern(`(\w+) is not let refer (\w+) to (\S+): (\d+)`), (*scenario).referInVain},
 	{pattern(`(\w+) transfers (\w+) to (\w+)`), (*scenario).transfer},
 	{pattern(`(\w+) transfers (\w+) to (\w+) as (\w+) transfers (\w+) to (\w+)`), (*scenario).transferBoth},
 	{pattern(`(\w+) learns ([\d ]+)`), (*scenario).learns},
@@ -72,6 +76,33 @@ func (s *scenario) refer(ctx context.Context, w []string) error {
 	}
 	r, err := c.Refer(ctx, s.number(w[2]))
 	return s.asked(w[0], r, err)
+}
+
+// referInVain is answered as said.
+func (s *scenario) referInVain(ctx context.Context, w []string) error {
+	c, err := s.with(w[0], w[1])
+	if err != nil {
+		return err
+	}
+	r, err := c.Refer(ctx, s.number(w[2]))
+	if err == nil && strconv.Itoa(r.Code) != w[3] {
+		err = fmt.Errorf("was answered %d", r.Code)
+	}
+	return err
+}
+
+// transferToNothing asks for an attended transfer to the latest call, which is over.
+func (s *scenario) transferToNothing(ctx context.Context, w []string) error {
+	c, err := s.with(w[0], w[1])
+	if err != nil {
+		return err
+	}
+	calls := s.calls[w[0]]
+	r, err := c.ReferInto(ctx, calls[len(calls)-1].Line)
+	if err := s.asked(w[0], r, err); err != nil {
+		return err
+	}
+	return s.learns(ctx, []string{w[0], "100 481"})
 }
 
 func (s *scenario) transfer(ctx context.Context, w []string) error {
@@ -132,10 +163,13 @@ func (s *scenario) learns(_ context.Context, w []string) error {
 	return nil
 }
 
-// takeCall sends an INVITE with Replaces for the call of another phone, which it knows from a lamp. In vain: signalling
-// refuses it, and no call is recorded.
+// takeCall sends an INVITE with Replaces for the call of another phone, which it knows from a lamp. In vain:
+// signalling refuses it, and no call is recorded.
 func (s *scenario) takeCall(ctx context.Context, w []string) error {
-	of, err := s.rings(ctx, w[1])
+	of, err := s.current(w[1])
+	if err != nil {
+		of, err = s.rings(ctx, w[1])
+	}
 	if err != nil {
 		return err
 	}
