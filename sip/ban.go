@@ -477,6 +477,7 @@ func (s *Server) findFriends(ctx context.Context) {
 			}
 		}
 	}
+	friends = append(friends, s.trunks.friends()...)
 	var known []netip.Addr
 	if s.cfg.Bans != nil {
 		var err error

@@ -115,6 +115,8 @@ type Outgoing struct {
 	// Presented and Diverted are told to the trunk's carrier.
 	Presented Presentation
 	Diverted  []Diversion
+	// Emergency calls are let out however many calls the trunk carries.
+	Emergency bool
 
 	From   Identity // the caller as the callee sees it
 	Called Identity

@@ -105,7 +105,7 @@ func (c challenge) credentials(t store.Trunk, method, uri string) string {
 // nothing is left to be said: no password, a scheme that we do not know, or
 // credentials that were refused. Its Via is that of req still.
 func (s *Server) answered(req *sipmsg.Request, res *sipmsg.Response, t store.Trunk, refusals int) (*sipmsg.Request, bool) {
-	if res.StatusCode != 401 && res.StatusCode != 407 || t.Password == "" || refusals >= maxRefusals {
+	if res.StatusCode != 401 && res.StatusCode != 407 || t.Password == "" || t.Username+t.AuthUsername == "" || refusals >= maxRefusals {
 		return nil, false
 	}
 	c, ok := challengeOf(res)

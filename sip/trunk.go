@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,18 +118,21 @@ func (ts *trunks) all() []*trunk {
 	for _, t := range ts.byID {
 		all = append(all, t)
 	}
-	slices.SortFunc(all, func(a, b *trunk) int { return compareIDs(a.id, b.id) })
+	slices.SortFunc(all, func(a, b *trunk) int { return strings.Compare(string(a.id), string(b.id)) })
 	return all
 }
 
-func compareIDs(a, b store.ID) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// friends are the addresses that the names of carriers lead to.
+func (ts *trunks) friends() []netip.Prefix {
+	var all []netip.Prefix
+	for _, t := range ts.all() {
+		t.mu.Lock()
+		for _, p := range t.places {
+			all = append(all, netip.PrefixFrom(p.addr.Addr(), p.addr.Addr().BitLen()))
+		}
+		t.mu.Unlock()
 	}
-	return 0
+	return all
 }
 
 // contactUser is the user part by which a carrier's calls are known. Nobody can
@@ -364,8 +368,9 @@ func (t *trunk) callResult(to target, ok bool, reason string) {
 	}
 }
 
-// reserve counts one more call, if the limits of the trunk allow it.
-func (t *trunk) reserve(incoming bool) (row store.Trunk, release func(), ok bool) {
+// reserve counts one more call, if the limits of the trunk allow it. Emergency
+// calls are always let out, and others leave room for them.
+func (t *trunk) reserve(incoming, emergency bool) (row store.Trunk, release func(), ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	row = t.row
@@ -373,7 +378,8 @@ func (t *trunk) reserve(incoming bool) (row store.Trunk, release func(), ok bool
 	if incoming {
 		count, limit = &t.in, row.MaxIn
 	}
-	if limit > 0 && *count >= limit || row.MaxCalls > 0 && t.in+t.out >= row.MaxCalls {
+	full := limit > 0 && *count >= limit || row.MaxCalls > 0 && t.in+t.out >= row.MaxCalls-row.EmergencyReserve
+	if full && !emergency {
 		return row, nil, false
 	}
 	*count++

@@ -3,7 +3,6 @@ package sip
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -81,7 +80,7 @@ func (t *trunk) rank(source netip.AddrPort, transport, user, to string) int {
 
 // arrived makes an incoming leg one of a trunk; false: the trunk has no room for it.
 func (l *Leg) arrived(t *trunk, req *sipmsg.Request) bool {
-	row, release, ok := t.reserve(true)
+	row, release, ok := t.reserve(true, false)
 	if !ok {
 		return false
 	}
@@ -143,7 +142,7 @@ func (s *Server) inviteTrunk(o Outgoing) (*Leg, error) {
 	if t == nil {
 		return nil, fmt.Errorf("invite %s: %w", o.Trunk, ErrNoTrunk)
 	}
-	row, release, ok := t.reserve(false)
+	row, release, ok := t.reserve(false, o.Emergency)
 	if !ok {
 		return nil, fmt.Errorf("invite %s: %w", o.Trunk, ErrTrunkFull)
 	}
@@ -401,17 +400,19 @@ func (s *Server) hasFamily(v4 bool) bool {
 	return false
 }
 
-var errNoPlace = errors.New("not looked up yet")
-
 // localTowards is our address towards a place.
 func (s *Server) localTowards(to target) (netip.AddrPort, error) {
 	if !to.addr.IsValid() {
-		for _, l := range s.Listeners() {
+		all := s.Listeners()
+		for _, l := range all {
 			if !l.Addr.Addr().IsLoopback() {
 				return l.Addr, nil
 			}
 		}
-		return netip.AddrPort{}, errNoPlace
+		if len(all) > 0 {
+			return all[0].Addr, nil
+		}
+		return netip.AddrPort{}, errNoListener
 	}
 	return s.localFor(cmp.Or(to.transport, "udp"), to.addr.Addr())
 }
