@@ -186,4 +186,5 @@ type Stats struct {
 	Banned, Ignored, TextsSent, Shed         uint64 // bans made, messages of banned sources, texts delivered, calls refused in overload
 	Legs, Bindings, LinesOnline              int
 	Subscriptions, Connections, Bans         int
+	LampRepairs                              uint64 // NOTIFY requests that had to be sent again
 }

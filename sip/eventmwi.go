@@ -69,6 +69,7 @@ func (e *events) registered(line store.Line, source string) {
 		return
 	}
 	e.userChanged(line.AccountID, line.UserID)
+	e.back(line.ID)
 	e.s.tasks.Go(func() {
 		if !e.s.pause(lampDelay) {
 			return
@@ -86,6 +87,15 @@ func (e *events) registered(line store.Line, source string) {
 			}
 		}
 	})
+}
+
+// back tells the lamps of a line that came again at once, if they could not be told before.
+func (e *events) back(line store.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, sub := range e.lines[line] {
+		sub.phone.lives()
+	}
 }
 
 // unasked sends a NOTIFY outside of any subscription.

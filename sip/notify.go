@@ -36,6 +36,10 @@ type phone struct {
 	subs   int
 	queue  []*subscription // with news, in order of their coming; those whose NOTIFY waits for its answer too
 	window int             // how many may wait
+	silent time.Time       // since when it answers nothing; zero: it answers
+	tries  int             // how often it was asked since
+	asked  time.Time       // the last time
+	due    time.Time       // not before then again
 	busy   bool            // the goroutine runs
 	wake   chan struct{}   // cap 1
 }
@@ -46,6 +50,7 @@ type flight struct {
 	branch   string
 	req      *sipmsg.Request
 	phone    *phone
+	sent     time.Time
 	again    time.Time // when it is repeated
 	interval time.Duration
 	giveUp   time.Time
@@ -69,6 +74,20 @@ func (e *events) leave(p *phone) {
 	if p.subs--; p.subs == 0 && !p.busy {
 		e.forget(p)
 	}
+}
+
+// lives notes that something came from the phone.
+func (p *phone) lives() {
+	p.window, p.silent, p.tries, p.due = lampWindow, time.Time{}, 0, time.Time{}
+	signal(p.wake)
+}
+
+// patience is how long a NOTIFY waits for its answer: longer and longer, until the phone is only looked for now and then.
+func (p *phone) patience() time.Duration {
+	if p.tries > 4 {
+		return 4 * lampPatience
+	}
+	return min(lampPatience<<p.tries, timerF)
 }
 
 func (e *events) forget(p *phone) {
@@ -182,8 +201,8 @@ func (e *events) next(p *phone, now time.Time) (sub *subscription, again *sipmsg
 		kept = append(kept, o)
 		switch {
 		case sub != nil || o.flight != nil || flying >= p.window:
-		case o.due.After(now):
-			wait = min(wait, o.due.Sub(now))
+		case o.due.After(now), p.due.After(now):
+			wait = min(wait, max(o.due.Sub(now), p.due.Sub(now)))
 		default:
 			sub = o
 		}
@@ -219,19 +238,25 @@ func (e *events) unanswered(sub *subscription, now time.Time) {
 	}
 	p := sub.phone
 	p.window = 1
-	sub.attempts++
-	if sub.silent.IsZero() {
-		sub.silent = f.giveUp
+	if p.silent.IsZero() {
+		p.silent = f.giveUp
+	}
+	if !f.sent.Before(p.asked) { // of several that were under way together one counts
+		p.tries, p.asked = p.tries+1, now
 	}
 	h, reachable := e.reroute(p)
 	switch {
-	case !reachable && now.Sub(sub.silent) >= timerF-2*lampPatience:
-		e.s.log.Info("subscription ended", "line", p.line.ID, "event", sub.pkg.name, "watched", sub.entity, "why", "no answer")
-		sub.wanted = false
-		e.drop(sub)
+	case !reachable && now.Sub(p.silent) >= timerF-2*lampPatience:
+		e.s.log.Info("subscriptions ended", "line", p.line.ID, "source", p.hop.remote, "why", "no answer")
+		for _, o := range slices.Clone(e.lines[p.line.ID]) {
+			if o.phone == p {
+				o.wanted = false
+				e.drop(o)
+			}
+		}
 		return
-	case sub.attempts > 4:
-		sub.due = now.Add(lampRest)
+	case p.tries > 4:
+		p.due = now.Add(lampRest)
 	}
 	if reachable && h != p.hop {
 		e.move(sub, e.phoneOf(p.line, h))
@@ -286,8 +311,8 @@ func (e *events) notify(p *phone, sub *subscription) {
 	req := e.draft(sub, doc)
 	now := time.Now()
 	f := &flight{
-		branch: newBranch(), req: req, phone: p, interval: timerT1, again: now.Add(timerT1),
-		giveUp: now.Add(min(lampPatience<<min(sub.attempts, 4), timerF)), last: sub.why != "",
+		branch: newBranch(), req: req, phone: p, interval: timerT1, sent: now, again: now.Add(timerT1),
+		giveUp: now.Add(p.patience()), last: sub.why != "",
 	}
 	if p.hop.transport != "udp" {
 		f.again = f.giveUp // RFC 3261 §17.1.2.2: nothing is repeated on a stream
@@ -311,8 +336,8 @@ func (e *events) notify(p *phone, sub *subscription) {
 		e.mu.Lock()
 		if sub.flight == f {
 			f.giveUp = now // the connection is gone: another way is looked for at once
-			if sub.attempts > 0 {
-				sub.due = now.Add(lampPatience << min(sub.attempts, 4))
+			if p.tries > 0 {
+				p.due = now.Add(p.patience())
 			}
 		}
 		e.mu.Unlock()
@@ -376,9 +401,8 @@ func (e *events) answered(res *sipmsg.Response) bool {
 	}
 	f := sub.flight
 	e.land(sub)
-	f.phone.window = lampWindow
-	signal(f.phone.wake)
-	sub.attempts, sub.silent, sub.due = 0, time.Time{}, time.Time{}
+	f.phone.lives()
+	sub.due = time.Time{}
 	now := time.Now()
 	switch code := res.StatusCode; {
 	case code < 300:

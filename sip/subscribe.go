@@ -99,9 +99,7 @@ type subscription struct {
 	forced   bool   // and they are sent even if they are none
 	queued   bool   // the phone knows of it
 	flight   *flight
-	due      time.Time // not before then
-	attempts int       // without an answer, one after another
-	silent   time.Time // since when nothing is answered
+	due      time.Time // not before then, the phone asked
 	sent     string    // the state in the latest NOTIFY
 	sentAt   time.Time
 	acked    time.Time // when it was acknowledged; zero: not yet
@@ -220,7 +218,8 @@ func (e *events) take(req *sipmsg.Request, h hop, sub *subscription, line store.
 		sub.why = "timeout" // RFC 6665 §4.2.1.4: a poll, or the end
 	}
 	signal(e.wake)
-	sub.due, sub.attempts, sub.silent = time.Time{}, 0, time.Time{} // the phone lives
+	sub.due = time.Time{}
+	sub.phone.lives()
 	if sub.list != nil {
 		sub.list.full = true // RFC 4662 §5.4: with each SUBSCRIBE
 	}
