@@ -50,7 +50,7 @@ func applyAccount(a *store.Account, patch []byte) error {
 	in, err := patched(contract.AccountPatch{
 		Name: &a.Name, Email: optional(a.Email), Timezone: &a.Timezone, Country: &a.Country, BillingAddress: optional(a.BillingAddress),
 		ExtensionLength: &a.ExtensionLength, TranscriptionEnabled: &a.TranscriptionEnabled, RecordingEnabled: &a.RecordingEnabled,
-		ParkingTimeoutS: &parking, InboundFaxLimit: &a.InboundFaxLimit, OutboundFaxLimit: &a.OutboundFaxLimit,
+		ParkingTimeoutS: &parking, InboundFaxLimit: &a.InboundFaxLimit, OutboundFaxLimit: &a.OutboundFaxLimit, TraceDays: &a.TraceDays,
 	}, patch)
 	if err != nil {
 		return err
@@ -60,6 +60,6 @@ func applyAccount(a *store.Account, patch []byte) error {
 	a.BillingAddress, a.ExtensionLength = value(in.BillingAddress), value(in.ExtensionLength)
 	a.TranscriptionEnabled, a.RecordingEnabled = value(in.TranscriptionEnabled), value(in.RecordingEnabled)
 	a.ParkingTimeout = time.Duration(value(in.ParkingTimeoutS)) * time.Second
-	a.InboundFaxLimit, a.OutboundFaxLimit = value(in.InboundFaxLimit), value(in.OutboundFaxLimit)
+	a.InboundFaxLimit, a.OutboundFaxLimit, a.TraceDays = value(in.InboundFaxLimit), value(in.OutboundFaxLimit), value(in.TraceDays)
 	return nil
 }

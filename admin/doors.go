@@ -71,6 +71,7 @@ type Reads interface {
 	DeviceReads
 	MessageReads
 	LogReads
+	TraceReads
 	SignInReads
 }
 

@@ -91,6 +91,7 @@ type house struct {
 	server  *Server
 	calls   *fakeCalls
 	phones  *fakePhones
+	watch   *fakeWatch
 	account store.ID
 	other   store.ID // account of strangers
 	ada     store.User
@@ -106,7 +107,7 @@ type house struct {
 
 // emptyHouse is one before set-up.
 func emptyHouse(t testing.TB) *house {
-	h := &house{bus: event.NewBus(), calls: &fakeCalls{}, phones: &fakePhones{}}
+	h := &house{bus: event.NewBus(), calls: &fakeCalls{}, phones: &fakePhones{}, watch: &fakeWatch{}}
 	h.T, _ = t.(*testing.T)
 	check := func(s *store.Snapshot) error { _, err := dialplan.Compile(s); return err }
 	db, err := sqlite.Open(context.Background(), sqlite.Options{Dir: t.TempDir(), Bus: h.bus, Check: check})
@@ -119,7 +120,7 @@ func emptyHouse(t testing.TB) *house {
 		HTTPBase: func(*http.Request) string { return "http://192.0.2.1:8080" },
 	}
 	h.server, err = New(Config{
-		DB: Open(db), Bus: h.bus, Calls: h.calls, Phones: h.phones, Places: places,
+		DB: Open(db), Bus: h.bus, Calls: h.calls, Phones: h.phones, Watch: h.watch, Places: places,
 		Provisioning: provisioning.New(provisioning.Config{Store: db, SIP: places.SIP, HTTPBase: places.HTTPBase}),
 		Plan: func(account store.ID) (*dialplan.Plan, *store.Snapshot) {
 			snap := db.Snapshot(account)

@@ -29,6 +29,7 @@ type Config struct {
 	Calls        Calls
 	Phones       Phones
 	Provisioning Provisioning
+	Watch        Watch
 	Plan         Planner
 	Places       Places
 	// SetupToken must be sent with set-up that does not come from this machine; empty: only this machine may set up.

@@ -122,7 +122,7 @@ func renamed(err error, names map[string]string) error {
 func newAccount(name, timezone, country string, extensionLength int) store.Account {
 	return store.Account{
 		Name: name, Timezone: timezone, Country: country, ExtensionLength: extensionLength, ParkingTimeout: defaultParking,
-		InboundFaxLimit: 100, OutboundFaxLimit: 100,
+		InboundFaxLimit: 100, OutboundFaxLimit: 100, TraceDays: store.DefaultTraceDays,
 	}
 }
 

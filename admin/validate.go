@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -119,7 +120,12 @@ func (o *operation) checkParams(r *http.Request, vars map[string]string) error {
 		var given []string
 		switch p.In {
 		case openapi3.ParameterInPath:
-			if !validID(vars[p.Name]) {
+			valid := validID(vars[p.Name])
+			if p.Name == "ip" { // the one thing that has no id
+				_, err := netip.ParseAddr(vars[p.Name])
+				valid = err == nil
+			}
+			if !valid {
 				return errNotFound
 			}
 			continue

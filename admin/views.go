@@ -34,7 +34,7 @@ func accountView(a *store.Account, role store.Role) contract.Account {
 		ExtensionLength: a.ExtensionLength, HoldMusicClipID: optional(string(a.HoldMusicClipID)),
 		TranscriptionEnabled: a.TranscriptionEnabled, RecordingEnabled: a.RecordingEnabled,
 		ParkingTimeoutS: int(a.ParkingTimeout / time.Second),
-		InboundFaxLimit: a.InboundFaxLimit, OutboundFaxLimit: a.OutboundFaxLimit,
+		InboundFaxLimit: a.InboundFaxLimit, OutboundFaxLimit: a.OutboundFaxLimit, TraceDays: a.TraceDays,
 		Role: contract.Role(role), CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
 	}
 	if role != store.Admin {

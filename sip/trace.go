@@ -6,6 +6,8 @@ import (
 	"errors"
 	"hash/maphash"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -391,3 +393,41 @@ func (s *Server) Trace(call store.ID) (tr store.Trace, ok bool) {
 
 // EndTrace says that a call is over: its trace is saved as soon as its dialogs are done.
 func (s *Server) EndTrace(account, call store.ID) { s.trace.end(account, call) }
+
+// Headline is what a message is about.
+type Headline struct {
+	Method string // of the request, or of the one that is answered
+	Status int    // 0 for requests
+	Text   string // the first line without the version
+	CSeq   string
+}
+
+// HeadlineOf reads the headline of a message as it went over the wire.
+func HeadlineOf(raw []byte) Headline {
+	first, rest, _ := strings.Cut(string(raw[:min(len(raw), maxHead)]), "\n")
+	first = strings.ToValidUTF8(trim(first), "?")
+	var h Headline
+	for rest != "" {
+		var line string
+		line, rest, _ = strings.Cut(rest, "\n")
+		if trim(line) == "" {
+			break
+		}
+		if name, value, found := strings.Cut(line, ":"); found && strings.EqualFold(trim(name), "CSeq") {
+			h.CSeq = strings.ToValidUTF8(trim(value), "?")
+			break
+		}
+	}
+	if text, answer := strings.CutPrefix(first, "SIP/2.0 "); answer {
+		h.Text = text
+		code, _, _ := strings.Cut(text, " ")
+		h.Status, _ = strconv.Atoi(code)
+		if f := strings.Fields(h.CSeq); len(f) == 2 {
+			h.Method = f[1]
+		}
+		return h
+	}
+	h.Text = strings.TrimSuffix(first, " SIP/2.0")
+	h.Method, _, _ = strings.Cut(first, " ")
+	return h
+}

@@ -220,6 +220,24 @@ func (e SRTP) Valid() bool {
 	}
 }
 
+// Defines values for TraceMessageDirection.
+const (
+	Received TraceMessageDirection = "received"
+	Sent     TraceMessageDirection = "sent"
+)
+
+// Valid indicates whether the value is a known member of the TraceMessageDirection enum.
+func (e TraceMessageDirection) Valid() bool {
+	switch e {
+	case Received:
+		return true
+	case Sent:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Transport.
 const (
 	TCP Transport = "tcp"
@@ -324,8 +342,13 @@ type Account struct {
 	Role Role `json:"role"`
 
 	// Timezone Examples: Europe/Berlin
-	Timezone             string `json:"timezone"`
-	TranscriptionEnabled bool   `json:"transcription_enabled"`
+	Timezone string `json:"timezone"`
+
+	// TraceDays How long the SIP messages of calls are kept.
+	//
+	// Examples: 30
+	TraceDays            int  `json:"trace_days"`
+	TranscriptionEnabled bool `json:"transcription_enabled"`
 
 	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
 	UpdatedAt Time `json:"updated_at"`
@@ -358,6 +381,7 @@ type AccountPatch struct {
 	ParkingTimeoutS      *int    `json:"parking_timeout_s,omitempty"`
 	RecordingEnabled     *bool   `json:"recording_enabled,omitempty"`
 	Timezone             *string `json:"timezone,omitempty"`
+	TraceDays            *int    `json:"trace_days,omitempty"`
 	TranscriptionEnabled *bool   `json:"transcription_enabled,omitempty"`
 }
 
@@ -415,6 +439,58 @@ type ActorKind string
 type Asked struct {
 	// Registrations How many registrations were asked.
 	Registrations int `json:"registrations"`
+}
+
+// Ban defines model for Ban.
+type Ban struct {
+	// By Who banned it; empty for the guard itself.
+	//
+	// Examples: Ada Lovelace
+	By string `json:"by"`
+
+	// Evidence First lines of what it sent.
+	//
+	// Examples: ["OPTIONS sip:100@192.0.2.1 SIP/2.0 (User-Agent: friendly-scanner)"]
+	Evidence []string `json:"evidence"`
+
+	// Hits Messages that were not listened to.
+	//
+	// Examples: 1432
+	Hits int64 `json:"hits"`
+
+	// IP Of IPv6 the first address of its /64.
+	//
+	// Examples: 203.0.113.5
+	IP string `json:"ip"`
+
+	// Reason Examples: It calls itself friendly-scanner, which is a scanner.
+	Reason string `json:"reason"`
+
+	// Since Examples: 2026-03-02T10:01:03.120Z
+	Since Time `json:"since"`
+
+	// Times How often the address was banned; each time lasts longer.
+	//
+	// Examples: 1
+	Times int `json:"times"`
+
+	// Until Examples: 2026-03-02T10:01:03.120Z
+	Until Time `json:"until"`
+}
+
+// BanCreate defines model for BanCreate.
+type BanCreate struct {
+	DurationS *int    `json:"duration_s,omitempty"`
+	IP        string  `json:"ip"`
+	Reason    *string `json:"reason,omitempty"`
+}
+
+// BanList defines model for BanList.
+type BanList struct {
+	Items []Ban `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
 }
 
 // Call defines model for Call.
@@ -549,6 +625,17 @@ type CallRecordList struct {
 // CallRoute defines model for CallRoute.
 type CallRoute struct {
 	Reasons []RouteReason `json:"reasons"`
+}
+
+// CallTrace defines model for CallTrace.
+type CallTrace struct {
+	// Dropped Messages that were too many to be kept.
+	Dropped int            `json:"dropped"`
+	Items   []TraceMessage `json:"items"`
+	Legs    []TraceLeg     `json:"legs"`
+
+	// Running More may come.
+	Running bool `json:"running"`
 }
 
 // CallTransfer defines model for CallTransfer.
@@ -1239,6 +1326,82 @@ type SimulationStep struct {
 // Time Examples: 2026-03-02T10:01:03.120Z
 type Time = time.Time
 
+// TraceLeg One SIP dialog of the call.
+type TraceLeg struct {
+	// CallID The Call-ID header.
+	CallID string `json:"call_id"`
+
+	// DeviceID Empty when unknown.
+	DeviceID string `json:"device_id"`
+
+	// Leg 1 is the first; messages name it.
+	//
+	// Examples: 1
+	Leg int `json:"leg"`
+
+	// Name Of the user, the trunk or the address: the head of its column.
+	//
+	// Examples: Ada Lovelace
+	Name string `json:"name"`
+
+	// Remote Address of the last message.
+	//
+	// Examples: 192.0.2.7:5060
+	Remote string `json:"remote"`
+
+	// TrunkID Empty unless it goes to a carrier.
+	TrunkID string `json:"trunk_id"`
+
+	// UserID Empty when unknown.
+	UserID string `json:"user_id"`
+}
+
+// TraceMessage defines model for TraceMessage.
+type TraceMessage struct {
+	// At Examples: 2026-03-02T10:01:03.120Z
+	At Time `json:"at"`
+
+	// Cseq Examples: 1 INVITE
+	Cseq      string                `json:"cseq"`
+	Direction TraceMessageDirection `json:"direction"`
+
+	// Leg Examples: 1
+	Leg int `json:"leg"`
+
+	// Local Examples: 192.0.2.1:5060
+	Local string `json:"local"`
+
+	// Method Of the request, or of the one that is answered.
+	//
+	// Examples: INVITE
+	Method string `json:"method"`
+
+	// Raw The message as it was, secrets masked.
+	Raw string `json:"raw"`
+
+	// Remote Examples: 192.0.2.7:5060
+	Remote string `json:"remote"`
+
+	// Retransmission The same octets went before.
+	Retransmission bool `json:"retransmission"`
+
+	// Status Null for requests.
+	//
+	// Examples: 180
+	Status *int `json:"status"`
+
+	// Summary The first line in short.
+	//
+	// Examples: 180 Ringing
+	Summary string `json:"summary"`
+
+	// Transport Examples: udp
+	Transport string `json:"transport"`
+}
+
+// TraceMessageDirection defines model for TraceMessage.Direction.
+type TraceMessageDirection string
+
 // Transport defines model for Transport.
 type Transport string
 
@@ -1406,6 +1569,9 @@ type VoicemailSettingsPatch struct {
 
 // AccountID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type AccountID = ID
+
+// BannedIP defines model for BannedIP.
+type BannedIP = string
 
 // CallID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type CallID = ID
@@ -1636,6 +1802,9 @@ type UpdateAccountJSONRequestBody = AccountPatch
 
 // UpdateAccountApplicationMergePatchPlusJSONRequestBody defines body for UpdateAccount for application/merge-patch+json ContentType.
 type UpdateAccountApplicationMergePatchPlusJSONRequestBody = AccountPatch
+
+// CreateBanJSONRequestBody defines body for CreateBan for application/json ContentType.
+type CreateBanJSONRequestBody = BanCreate
 
 // CreateCallJSONRequestBody defines body for CreateCall for application/json ContentType.
 type CreateCallJSONRequestBody = CallCreate

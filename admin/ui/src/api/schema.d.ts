@@ -784,6 +784,61 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/accounts/{account}/call-records/{call}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The SIP messages of a call
+         * @description In order of time, of all its legs, with secrets masked by asterisks; of a running call those until now.
+         *     Traces are kept for the account's `trace_days`; afterwards, and for calls that had none, `items` is empty.
+         */
+        get: operations["getCallTrace"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/call-records/{call}/trace.pcap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The SIP messages of a call as a capture file
+         * @description For Wireshark and the like. Messages of TLS and WebSocket connections are in it in the clear, with secrets masked. 404 when nothing was kept.
+         */
+        get: operations["getCallTracePcap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/accounts/{account}/calls": {
         parameters: {
             query?: never;
@@ -910,6 +965,61 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/bans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Source addresses that signalling does not listen to, the youngest first
+         * @description There is one door for all accounts, so every administrator sees all bans.
+         */
+        get: operations["listBans"];
+        put?: never;
+        /**
+         * Ban an address
+         * @description 422 for an address where phones or carriers of this system live, for loopback, and for the caller's own.
+         */
+        post: operations["createBan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/bans/{ip}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                /** @example 203.0.113.5 */
+                ip: components["parameters"]["BannedIP"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Lift a ban */
+        delete: operations["deleteBan"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1174,6 +1284,11 @@ export interface components {
             parking_timeout_s: number;
             inbound_fax_limit: number;
             outbound_fax_limit: number;
+            /**
+             * @description How long the SIP messages of calls are kept.
+             * @example 30
+             */
+            trace_days: number;
             /** @description The caller's role in it. */
             role: components["schemas"]["Role"];
             created_at: components["schemas"]["Time"];
@@ -1196,6 +1311,7 @@ export interface components {
             parking_timeout_s?: number;
             inbound_fax_limit?: number;
             outbound_fax_limit?: number;
+            trace_days?: number;
         };
         User: {
             id: components["schemas"]["ID"];
@@ -1640,6 +1756,118 @@ export interface components {
         CallRoute: {
             reasons: components["schemas"]["RouteReason"][];
         };
+        CallTrace: {
+            items: components["schemas"]["TraceMessage"][];
+            legs: components["schemas"]["TraceLeg"][];
+            /** @description More may come. */
+            running: boolean;
+            /** @description Messages that were too many to be kept. */
+            dropped: number;
+        };
+        /** @description One SIP dialog of the call. */
+        TraceLeg: {
+            /**
+             * @description 1 is the first; messages name it.
+             * @example 1
+             */
+            leg: number;
+            /** @description The Call-ID header. */
+            call_id: string;
+            /** @description Empty when unknown. */
+            user_id: string;
+            /** @description Empty when unknown. */
+            device_id: string;
+            /** @description Empty unless it goes to a carrier. */
+            trunk_id: string;
+            /**
+             * @description Of the user, the trunk or the address: the head of its column.
+             * @example Ada Lovelace
+             */
+            name: string;
+            /**
+             * @description Address of the last message.
+             * @example 192.0.2.7:5060
+             */
+            remote: string;
+        };
+        TraceMessage: {
+            at: components["schemas"]["Time"];
+            /** @example 1 */
+            leg: number;
+            /** @enum {string} */
+            direction: "received" | "sent";
+            /** @example udp */
+            transport: string;
+            /** @example 192.0.2.1:5060 */
+            local: string;
+            /** @example 192.0.2.7:5060 */
+            remote: string;
+            /**
+             * @description Of the request, or of the one that is answered.
+             * @example INVITE
+             */
+            method: string;
+            /**
+             * @description Null for requests.
+             * @example 180
+             */
+            status: number | null;
+            /**
+             * @description The first line in short.
+             * @example 180 Ringing
+             */
+            summary: string;
+            /** @example 1 INVITE */
+            cseq: string;
+            /** @description The same octets went before. */
+            retransmission: boolean;
+            /** @description The message as it was, secrets masked. */
+            raw: string;
+        };
+        Ban: {
+            /**
+             * @description Of IPv6 the first address of its /64.
+             * @example 203.0.113.5
+             */
+            ip: string;
+            /** @example It calls itself friendly-scanner, which is a scanner. */
+            reason: string;
+            since: components["schemas"]["Time"];
+            until: components["schemas"]["Time"];
+            /**
+             * Format: int64
+             * @description Messages that were not listened to.
+             * @example 1432
+             */
+            hits: number;
+            /**
+             * @description How often the address was banned; each time lasts longer.
+             * @example 1
+             */
+            times: number;
+            /**
+             * @description Who banned it; empty for the guard itself.
+             * @example Ada Lovelace
+             */
+            by: string;
+            /**
+             * @description First lines of what it sent.
+             * @example [
+             *       "OPTIONS sip:100@192.0.2.1 SIP/2.0 (User-Agent: friendly-scanner)"
+             *     ]
+             */
+            evidence: string[];
+        };
+        BanList: {
+            items: components["schemas"]["Ban"][];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
+        BanCreate: {
+            ip: string;
+            reason?: string;
+            /** @default 86400 */
+            duration_s?: number;
+        };
         RouteReason: {
             /** @example user usr_01hzx3v6t8m2k4n9q5r7w0y1ab */
             rule: string;
@@ -1768,10 +1996,10 @@ export interface components {
             /** Format: int64 */
             seq: number;
             /** @enum {string} */
-            type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "voicemail.received" | "voicemail.changed" | "object.changed" | "activity.added";
+            type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "voicemail.received" | "voicemail.changed" | "ban.added" | "ban.lifted" | "object.changed" | "activity.added";
             time: components["schemas"]["Time"];
             /** @description By type. `hello` and `lagged` carry an empty object. */
-            data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;
+            data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["BanEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;
         };
         /** @description Of `registration.changed`. */
         RegistrationEvent: {
@@ -1788,6 +2016,13 @@ export interface components {
             message_id: string;
             new: number;
             old: number;
+        };
+        /** @description Of `ban.added` and `ban.lifted`, for administrators. */
+        BanEvent: {
+            ip: string;
+            reason: string;
+            since: components["schemas"]["Time"];
+            until: components["schemas"]["Time"];
         };
         /** @description Of `object.changed` and `activity.added`. */
         ObjectEvent: {
@@ -1824,6 +2059,8 @@ export interface components {
         LineID: components["schemas"]["ID"];
         KeyID: components["schemas"]["ID"];
         MessageID: components["schemas"]["ID"];
+        /** @example 203.0.113.5 */
+        BannedIP: string;
         CallID: components["schemas"]["ID"];
         /** @description Most items of a page. */
         Limit: number;
@@ -3222,6 +3459,62 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getCallTrace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The messages. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallTrace"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getCallTracePcap: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The capture file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.tcpdump.pcap": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listCalls: {
         parameters: {
             query?: never;
@@ -3426,6 +3719,92 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ActivityList"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listBans: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bans. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BanList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createBan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BanCreate"];
+            };
+        };
+        responses: {
+            /** @description Banned. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ban"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteBan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                /** @example 203.0.113.5 */
+                ip: components["parameters"]["BannedIP"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lifted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };
