@@ -63,7 +63,7 @@ func WritePCAP(w io.Writer, t *store.Trace) error {
 	return nil
 }
 
-// ipPacket puts an IPv4 or IPv6 header (RFC 791, RFC 8200) before a payload.
+// ipPacket puts an IPv4 or IPv6 header before a payload.
 func ipPacket(from, to netip.AddrPort, proto byte, payload []byte) []byte {
 	if src, dst := from.Addr().Unmap(), to.Addr().Unmap(); src.Is4() && dst.Is4() {
 		h := make([]byte, 20, 20+len(payload))
@@ -86,7 +86,7 @@ func ipPacket(from, to netip.AddrPort, proto byte, payload []byte) []byte {
 	return append(h, payload...)
 }
 
-// udpDatagram is RFC 768.
+// udpDatagram puts a UDP header before a payload.
 func udpDatagram(from, to netip.AddrPort, payload []byte) []byte {
 	d := make([]byte, 8, 8+len(payload))
 	binary.BigEndian.PutUint16(d[0:], from.Port())
@@ -101,7 +101,7 @@ func udpDatagram(from, to netip.AddrPort, payload []byte) []byte {
 	return d
 }
 
-// tcpSegment is RFC 9293 §3.1, without options.
+// tcpSegment puts a TCP header without options before a payload.
 func tcpSegment(from, to netip.AddrPort, seq, ack uint32, payload []byte) []byte {
 	d := make([]byte, 20, 20+len(payload))
 	binary.BigEndian.PutUint16(d[0:], from.Port())
@@ -128,7 +128,7 @@ func pseudoSum(from, to netip.AddrPort, proto byte, segment []byte) uint32 {
 	return sum(n, segment)
 }
 
-// sum adds 16-bit words (RFC 1071).
+// sum adds 16-bit words, as checksums of the Internet do.
 func sum(n uint32, b []byte) uint32 {
 	for ; len(b) > 1; b = b[2:] {
 		n += uint32(b[0])<<8 | uint32(b[1])
