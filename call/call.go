@@ -56,6 +56,7 @@ type Call struct {
 	handover *handover         // a transfer under way
 	replaced map[*Party]*Party // who took the place of whom in the middle of a step
 	parting  *parting          // why a party is about to leave
+	q850     int               // why a party ended the call, in the words of telephone networks
 
 	caller *Party // nil until a phone of an originated call is answered
 
@@ -275,7 +276,8 @@ func (c *Call) hangUpDropped(there []*Party, next Step) {
 	}
 }
 
-// causeOfEnd is what a phone is told that we hang up on; a phone in an established dialog gets a plain BYE.
+// causeOfEnd is what a phone is told that we hang up on: 480 before it was answered, a plain BYE after that, with the
+// cause that came from the other side (RFC 3326).
 func (c *Call) causeOfEnd() sip.Cause {
 	switch {
 	case errors.Is(context.Cause(c.ctx), errStopping):
@@ -283,5 +285,5 @@ func (c *Call) causeOfEnd() sip.Cause {
 	case c.ctx.Err() != nil:
 		return sip.Cause{Code: 480, Reason: "Call Ended"}
 	}
-	return sip.Cause{Code: 480, Reason: "Temporarily Unavailable"}
+	return sip.Cause{Q850: c.q850}
 }

@@ -25,6 +25,9 @@ func (c *Call) over(by, cause string) {
 // gone notes that p ended the call, and returns errHungUp.
 func (c *Call) gone(p *Party) error {
 	cause := p.Leg.Cause()
+	if c.q850 == 0 {
+		c.q850 = cause.Q850
+	}
 	switch {
 	case cause.Remote:
 		c.over(c.role(p), inWords(cause))

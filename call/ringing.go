@@ -86,7 +86,13 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 	if len(phones) == 0 {
 		return nil, errUnreachable
 	}
-	f := &fork{call: c, caller: caller, early: len(phones) == 1, news: make(chan forkNews)}
+	var carried sip.Carried
+	if caller != nil {
+		var breadth int
+		carried, breadth = caller.Leg.Carried().Split(len(phones))
+		phones = phones[:breadth]
+	}
+	f := &fork{call: c, caller: caller, carried: carried, early: len(phones) == 1, news: make(chan forkNews)}
 	forked, lose := context.WithCancelCause(ctx)
 	var attempts sync.WaitGroup
 	for _, b := range phones {
@@ -106,10 +112,11 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 
 // fork is one group being rung.
 type fork struct {
-	call   *Call
-	caller *Party
-	early  bool          // sound before the answer can only come from one phone
-	news   chan forkNews // unbuffered: who hands over an answer knows that it won
+	call    *Call
+	caller  *Party
+	carried sip.Carried
+	early   bool          // sound before the answer can only come from one phone
+	news    chan forkNews // unbuffered: who hands over an answer knows that it won
 
 	heard  func()        // stops what a caller hears who is already connected
 	rings  bool          // and that is the ringing
@@ -233,7 +240,7 @@ func (f *fork) attempt(ctx context.Context, caller *Party, to store.Binding) {
 			return false
 		}
 	}
-	p, err := f.call.invite(ctx, caller, to)
+	p, err := f.call.invite(ctx, caller, to, f.carried)
 	if err != nil {
 		f.call.log.Warn("phone not rung", "device", to.DeviceID, "err", err)
 		tell(forkNews{ended: true, cause: sip.Cause{Code: 503, Reason: "not sent"}})
@@ -270,7 +277,7 @@ func (f *fork) attempt(ctx context.Context, caller *Party, to store.Binding) {
 
 // invite sends the call to one phone. Its sound speaks from the address that the phone registered
 // at, and offers first what the caller's phone understands.
-func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding) (*Party, error) {
+func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, carried sip.Carried) (*Party, error) {
 	local, err := netip.ParseAddrPort(to.Local)
 	if err != nil {
 		return nil, fmt.Errorf("invite %s: %w", to.ID, err)
@@ -283,7 +290,7 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding) (*Pa
 		sound.Expect(source.Addr())
 	}
 	who := identify(c.rows, to.UserID, to.DeviceID)
-	o := sip.Outgoing{To: to, Called: shown(who), Sound: sound, Call: c.id}
+	o := sip.Outgoing{To: to, Called: shown(who), Sound: sound, Call: c.id, Carried: carried}
 	if caller != nil {
 		sound.Prefer(caller.Sound)
 		o.From = shown(caller.Who)

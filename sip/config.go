@@ -43,6 +43,8 @@ type Config struct {
 	Traces Traces
 	// Nameservers are asked for carriers; nil: those of the machine.
 	Nameservers []netip.AddrPort
+	// UserToUser lets the data of RFC 7433 go with a call from one peer to the other.
+	UserToUser bool
 	// Log receives what happens; nil discards it.
 	Log *slog.Logger
 }
@@ -121,6 +123,10 @@ type Outgoing struct {
 	From   Identity // the caller as the callee sees it
 	Called Identity
 	Sound  Negotiator
+	// Carried is what goes with the call from the leg it came by: see Leg.Carried.
+	Carried Carried
+	// Alert is the Alert-Info that makes phones ring another way; empty: none.
+	Alert string
 	// Late leaves the offer to the callee: the INVITE describes no session.
 	Late bool
 	// MaxForwards is that of the incoming leg minus one; 0 means 70.
@@ -162,6 +168,7 @@ type Cause struct {
 	Reason    string
 	Remote    bool // the peer ended it
 	Elsewhere bool // somebody else answered: CANCEL says so, and phones log no missed call
+	Q850      int  // the cause as telephone networks know it; 0: none was told, and that of Code is sent
 }
 
 // Refusal is an answer of 300 and above to a request of ours.

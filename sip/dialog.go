@@ -195,8 +195,30 @@ func reasonFields(c Cause) []field {
 		}
 		all = append(all, field{"Reason", text})
 	}
-	if cause, ok := q850[c.Code]; ok {
-		all = append(all, field{"Reason", "Q.850;cause=" + strconv.Itoa(cause)})
+	return append(all, c.q850()...)
+}
+
+// q850 says why in the words of telephone networks: what was told, or what fits best.
+func (c Cause) q850() []field {
+	cause := c.Q850
+	if cause == 0 {
+		cause = q850[c.Code]
 	}
-	return all
+	if cause == 0 {
+		return nil
+	}
+	return []field{{"Reason", "Q.850;cause=" + strconv.Itoa(cause)}}
+}
+
+// q850Of returns the cause of a telephone network that a message tells (RFC 3326 §2); 0 if none.
+func q850Of(m sipmsg.Message) int {
+	for _, item := range headerList(m, "Reason") {
+		proto, rest, _ := cutOutside(item, ';')
+		ps, _ := parseParams(rest)
+		text, _ := ps.get("cause")
+		if n, err := strconv.Atoi(text); err == nil && n > 0 && n < 128 && strings.EqualFold(trim(proto), "Q.850") {
+			return n
+		}
+	}
+	return 0
 }

@@ -119,6 +119,10 @@ type Leg struct {
 	queued   []*renegotiator
 	session  sessionTimer
 
+	carried Carried // incoming: goes with the call; outgoing: was given with it
+	alert   string  // outgoing
+	counted bool    // incoming: among those that are alike
+
 	shown      Identity    // who the peer was told it talks to
 	fromChange bool        // it takes another From within the dialog (RFC 4916)
 	transfers  []*Transfer // that the peer asked for and that are under way
@@ -366,6 +370,7 @@ func (l *Leg) end(c Cause) {
 	l.log.Debug("leg ended", "call_id", l.callID, "state", l.state, "code", c.Code, "reason", clip(c.Reason, 80), "remote", c.Remote)
 	l.state = over
 	l.free()
+	l.s.uncount(l)
 	l.session.stop()
 	l.unproven.stop()
 	if l.deferred != nil {
@@ -397,7 +402,7 @@ func (l *Leg) hangUp(c Cause) {
 			if c.Code < 300 {
 				c.Code, c.Reason = 480, "Temporarily Unavailable"
 			}
-			l.refuse(c.Code, c.Reason)
+			l.refuse(c.Code, c.Reason, c.Q850)
 		} else {
 			l.cancel(c)
 		}

@@ -77,8 +77,10 @@ type Server struct {
 	legs    map[string]*Leg     // by Call-ID and local tag
 	invites map[string]*Leg     // incoming: by transaction of the INVITE
 	calls   map[string]struct{} // incoming: by Call-ID, remote tag and CSeq of the INVITE
-	idle    chan struct{}       // closed when the last leg of a closing server is gone
-	past    past                // dialogs that ended lately
+	// unanswered counts the calls that are alike: see admit.
+	unanswered map[string]int
+	idle       chan struct{} // closed when the last leg of a closing server is gone
+	past       past          // dialogs that ended lately
 }
 
 type counters struct {
@@ -134,7 +136,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 		seed:   maphash.MakeSeed(),
 		guard:  newGuard(),
 		digest: newDigest(cfg.Realm, dir),
-		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]struct{}),
+		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]struct{}), unanswered: make(map[string]int),
 	}
 	s.registrar = newRegistrar(s, b)
 	s.events = newEvents(s)

@@ -564,6 +564,9 @@ func TestUnusableInvites(t *testing.T) {
 		want       int
 	}{
 		{"Require", answerSDP, []string{"Require: 100rel, foo"}, 420},
+		{"RFC 3911", answerSDP, []string{"Require: join", "Join: x;to-tag=1;from-tag=2"}, 420},
+		{"RFC 6442", answerSDP, []string{"Require: geolocation", "Geolocation: <cid:x>"}, 420},
+		{"RFC 3841", answerSDP, []string{"Require: pref", "Accept-Contact: *;video;require"}, 420},
 		{"Replaces", answerSDP, []string{"Replaces: x;to-tag=1;from-tag=2"}, 401},
 		{"no authorization", answerSDP, nil, 401},
 		{"basic authorization", answerSDP, []string{"Authorization: Basic dTpw"}, 401},

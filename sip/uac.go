@@ -49,6 +49,7 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	l.caller, l.self, l.shown = o.From, o.From.User, o.From
 	l.callID = token() + token()
 	l.sound, l.lateOffer = o.Sound, o.Late
+	l.carried, l.alert = o.Carried, o.Alert
 	l.userAgent = o.To.UserAgent
 	l.maxForwards = o.MaxForwards
 	if l.maxForwards <= 0 || l.maxForwards > 255 {
@@ -82,6 +83,12 @@ func (l *Leg) dial(ctx context.Context, offer []byte) error {
 	}
 	for _, f := range l.extra {
 		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	for _, f := range l.carried.headers() {
+		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	if l.alert != "" {
+		req.AppendHeader(sipmsg.NewHeader("Alert-Info", l.alert))
 	}
 	l.session.ask(req)
 	if offer != nil {
@@ -173,7 +180,7 @@ func (l *Leg) progressed(res *sipmsg.Response) {
 			l.end(Cause{Code: 408, Reason: "Connection Lost"})
 		}
 	default: // sipgo has sent the ACK
-		l.end(Cause{Code: res.StatusCode, Reason: clip(res.Reason, 80), Remote: true})
+		l.end(Cause{Code: res.StatusCode, Reason: clip(res.Reason, 80), Remote: true, Q850: q850Of(res)})
 	}
 }
 

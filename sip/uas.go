@@ -96,8 +96,21 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		target: target, routes: recordedRoutes(req, false),
 	}
 	l.meet(l.dialog.remoteTag)
+	l.carried = s.carry(req)
+	switch {
+	case header(req, "Max-Breadth") == "0":
+		l.free()
+		s.replyOnce(req, tx, 440, "Max-Breadth Exceeded") // RFC 5393 §5.3.1
+		return
+	case !s.passes(l) || !s.admit(l):
+		l.free()
+		l.log.Info("call loops", "source", h.remote, "dialed", clip(l.dialed, 40))
+		s.replyOnce(req, tx, 482, "Loop Detected")
+		return
+	}
 	if !s.join(l) {
 		l.free()
+		s.uncount(l)
 		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
 		return
 	}
@@ -215,13 +228,17 @@ func (l *Leg) ring(early bool) error {
 }
 
 // refuse gives the INVITE a final answer of 300 and above.
-func (l *Leg) refuse(code int, reason string) {
+func (l *Leg) refuse(code int, reason string, q850 ...int) {
 	if reason == "" {
 		reason = "Declined"
 	}
 	l.pending--
 	l.unproven.stop()
-	l.s.respond(l.invite, l.inviteTx, code, reason)
+	c := Cause{Code: code}
+	if len(q850) > 0 {
+		c.Q850 = q850[0]
+	}
+	l.s.respond(l.invite, l.inviteTx, code, reason, c.q850()...) // RFC 6432 §3
 }
 
 // accepted is a 2xx to an INVITE of the peer that waits for its ACK. RFC 3261
@@ -276,6 +293,7 @@ func (l *Leg) take(acked chan<- error) error {
 		res.SetBody(nil)
 	}
 	l.state = answered
+	l.s.uncount(l)
 	l.mu.Lock()
 	l.taken200 = true
 	l.mu.Unlock()
@@ -394,7 +412,7 @@ func (l *Leg) cancelled(req *sipmsg.Request) {
 		return // our final answer crossed the CANCEL
 	}
 	l.refuse(487, "Request Terminated")
-	l.end(Cause{Code: 487, Reason: reasonText(req), Remote: true, Elsewhere: completedElsewhere(req)})
+	l.end(Cause{Code: 487, Reason: reasonText(req), Remote: true, Elsewhere: completedElsewhere(req), Q850: q850Of(req)})
 }
 
 // serve lets the loop answer an in-dialog request and returns when that is done.
@@ -498,7 +516,7 @@ func (l *Leg) ended(req *sipmsg.Request, respond func(int, string, ...field)) {
 	if l.accepted != nil {
 		l.settle(nil)
 	}
-	l.end(Cause{Reason: reasonText(req), Remote: true})
+	l.end(Cause{Reason: reasonText(req), Remote: true, Q850: q850Of(req)})
 }
 
 // retryAfter is a time after which glare has passed (RFC 3261 §14.2).
