@@ -88,7 +88,8 @@ func TestDeviceRefusals(t *testing.T) {
 		"foreign user":  {base(map[string]any{"user_ids": []string{string(h.zed.ID)}}), 422, []string{"user_ids"}},
 		"twice":         {base(map[string]any{"user_ids": []string{string(h.ada.ID), string(h.ada.ID)}}), 422, []string{"user_ids"}},
 		"both":          {base(map[string]any{"user_ids": []string{}, "lines": []any{}}), 422, []string{"lines"}},
-		"tls":           {base(map[string]any{"transport": "tls"}), 422, []string{"transport"}},
+		"ws":            {base(map[string]any{"transport": "ws"}), 422, []string{"transport"}},
+		"desk over wss": {base(map[string]any{"transport": "wss", "mac": "80:5E:C0:12:34:57"}), 422, []string{"transport"}},
 		"srtp":          {base(map[string]any{"srtp": "required"}), 422, []string{"srtp"}},
 		"no base":       {map[string]any{"kind": "dect_handset", "name": "Handset"}, 422, []string{"base_id"}},
 		"foreign base":  {map[string]any{"kind": "dect_handset", "name": "Handset", "base_id": h.zedDesk.ID}, 422, []string{"base_id"}},
@@ -109,6 +110,17 @@ func TestDeviceRefusals(t *testing.T) {
 	h.admin.patch(path, map[string]any{"lines": []any{map[string]any{"id": h.zedDesk.Lines[0].ID, "user_id": h.ada.ID}}}).want(422)
 	h.admin.patch(path, map[string]any{"user_ids": []string{}, "lines": []any{}}).want(422)
 	h.admin.patch(path, map[string]any{"kind": "softphone"}).want(422)
+}
+
+// Who makes a device learns where it registers, for each transport.
+func TestDeviceTransports(t *testing.T) {
+	h := newHouse(t)
+	for transport, port := range map[string]int{"udp": 5060, "tcp": 5061, "tls": 5062, "wss": 8443} {
+		a := h.admin.post("/accounts/default/devices", map[string]any{"kind": "softphone", "name": transport, "user_ids": []string{string(h.ada.ID)}, "transport": transport}).want(201)
+		if got, want := fmt.Sprintf("%v:%v %v", a.json("sip.server"), a.json("sip.port"), a.json("sip.transport")), fmt.Sprintf("192.0.2.1:%d %s", port, transport); got != want {
+			t.Errorf("%s: phones register at %s, want %s", transport, got, want)
+		}
+	}
 }
 
 func TestDeviceFilters(t *testing.T) {

@@ -171,8 +171,8 @@ type Provisioning interface {
 
 // Places tell people and phones where the house is.
 type Places struct {
-	// SIP tells where phones register, as seen from our address local. A port is 0 when we do not listen on that transport.
-	SIP func(local netip.Addr) (host string, udpPort, tcpPort int)
+	// SIP tells where phones register, as seen from our address local. A transport without port is one that we do not speak.
+	SIP func(local netip.Addr) (host string, ports map[string]int)
 	// HTTPBase tells our address for phones, "http://192.0.2.1:8080", without a slash at the end.
 	HTTPBase func(r *http.Request) string
 }

@@ -116,7 +116,9 @@ func emptyHouse(t testing.TB) *house {
 	}
 	h.db = db
 	places := Places{
-		SIP:      func(netip.Addr) (string, int, int) { return "192.0.2.1", 5060, 5061 },
+		SIP: func(netip.Addr) (string, map[string]int) {
+			return "192.0.2.1", map[string]int{"udp": 5060, "tcp": 5061, "tls": 5062, "wss": 8443}
+		},
 		HTTPBase: func(*http.Request) string { return "http://192.0.2.1:8080" },
 	}
 	h.server, err = New(Config{

@@ -25,10 +25,10 @@ func (s *Server) credentials(q *request, d *store.Device) contract.SIPCredential
 }
 
 func (s *Server) lineCredentials(q *request, transport string, l *store.Line) contract.LineCredentials {
-	host, udp, tcp := s.Places.SIP(localAddr(q.http))
-	port := udp
-	if transport != "udp" {
-		port = tcp
+	host, ports := s.Places.SIP(localAddr(q.http))
+	port := ports[transport]
+	if transport == "wss" && port == 0 {
+		port = ports["ws"] // a proxy with a certificate stands before us
 	}
 	return contract.LineCredentials{
 		LineID: string(l.ID), Index: l.Index, UserID: string(l.UserID),

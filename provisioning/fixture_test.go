@@ -136,8 +136,10 @@ func (f *firm) server() (*Server, *memory) {
 
 func testConfig(s Store) Config {
 	return Config{
-		Store:    s,
-		SIP:      func(netip.Addr) (string, int, int) { return "192.0.2.10", 5060, 5061 },
+		Store: s,
+		SIP: func(netip.Addr) (string, map[string]int) {
+			return "192.0.2.10", map[string]int{"udp": 5060, "tcp": 5061, "tls": 5062}
+		},
 		HTTPBase: func(*http.Request) string { return "http://192.0.2.10:8080" },
 	}
 }

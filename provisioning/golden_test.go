@@ -152,7 +152,7 @@ func TestEveryLineIsTakenBack(t *testing.T) {
 }
 
 func TestAccountsArriveAtThePhone(t *testing.T) {
-	for _, transport := range []string{"udp", "tcp"} {
+	for transport, port := range map[string]int{"udp": 5060, "tcp": 5061, "tls": 5062} {
 		for _, model := range []string{"T19P", "T54W", "W52P", "W60B", "W70B"} {
 			f := newFirm()
 			d := f.add(store.Device{Kind: store.Deskphone, Model: model, MAC: "805ec0000001", Transport: transport, SRTP: "off"}, 1)
@@ -169,23 +169,26 @@ func TestAccountsArriveAtThePhone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if transport == "tls" {
+				compareGolden(t, filepath.Join(goldenDir, model+".tls.cfg"), files[1].Body)
+			}
 			accounts, err := c.Accounts()
 			if err != nil || len(accounts) != 1 {
 				t.Fatalf("%s: %v, %v", model, accounts, err)
 			}
 			want := provtest.Account{
 				N: 1, Label: "Front desk", DisplayName: "Ada Lovelace", User: "sip0001x1", AuthUser: "sip0001x1",
-				Password: "pass-0001-1", Host: "192.0.2.10", Port: 5060, Transport: transport, Expires: registerExpires,
+				Password: "pass-0001-1", Host: "192.0.2.10", Port: port, Transport: transport, Expires: registerExpires,
 				Voicemail: "*97", MWI: true,
-			}
-			if transport == "tcp" {
-				want.Port = 5061
 			}
 			if accounts[0] != want {
 				t.Errorf("%s %s:\n got %+v\nwant %+v", model, transport, accounts[0], want)
 			}
 			if got := c.Values["static.auto_provision.server.url"]; got != "http://192.0.2.10:8080/p/"+testToken+"/" {
 				t.Errorf("%s: own address %q", model, got)
+			}
+			if got := c.Values["static.trusted_certificates.url"]; (got == "http://192.0.2.10:8080/ca.pem") != (transport == "tls") {
+				t.Errorf("%s %s: authority at %q", model, transport, got)
 			}
 			if got := c.Values["static.security.user_password"]; !strings.HasPrefix(got, "user:") || len(got) != len("user:")+16 {
 				t.Errorf("%s: user password %q", model, got)

@@ -32,14 +32,17 @@ const (
 	mask            = "********"
 )
 
+// authorityPath is where the house hands out the certificate of its authority.
+const authorityPath = "/ca.pem"
+
 // errNoServer says that we listen nowhere on the transport that a device is to use.
 var errNoServer = errors.New("no SIP address for this transport")
 
 // place is how a phone reaches us.
 type place struct {
-	host     string
-	udp, tcp int
-	base     string // of our HTTP address, without the path
+	host  string
+	ports map[string]int // by transport
+	base  string         // of our HTTP address, without the path
 }
 
 // phone is what templates see of a device.
@@ -47,6 +50,7 @@ type phone struct {
 	DECT, OldKeys, Templated bool
 
 	URL                         store.Secret // holds the token
+	CA                          string       // where to fetch whom to trust; empty: nobody need be trusted
 	AdminPassword, UserPassword store.Secret
 	Server                      server
 	NTP1, NTP2                  string
@@ -174,10 +178,7 @@ func (s *Server) render(v *Vendor, rule FileRule, name string, m Model, snap *st
 
 // fill adds what belongs to one device.
 func (p *phone) fill(m Model, snap *store.Snapshot, d *store.Device, at place, masked bool) ([]string, error) {
-	p.Server = server{Host: at.host, Port: at.udp, Transport: d.Transport, Expires: registerExpires}
-	if d.Transport == "tcp" {
-		p.Server.Port = at.tcp
-	}
+	p.Server = server{Host: at.host, Port: at.ports[d.Transport], Transport: d.Transport, Expires: registerExpires}
 	if p.Server.Host == "" || p.Server.Port == 0 {
 		return nil, errNoServer
 	}
@@ -188,6 +189,9 @@ func (p *phone) fill(m Model, snap *store.Snapshot, d *store.Device, at place, m
 		return s
 	}
 	p.URL = store.Secret(at.base + pathPrefix + string(hide(snap.Account.ProvisioningToken)) + "/")
+	if d.Transport == "tls" {
+		p.CA = at.base + authorityPath
+	}
 	p.AdminPassword = hide(snap.Account.PhoneAdminPassword)
 	p.UserPassword = hide(userPassword(snap.Account.PhoneAdminPassword, d.MAC))
 

@@ -32,8 +32,8 @@ type Store interface {
 type Config struct {
 	Store Store
 	// SIP tells where phones register, as seen by a phone that reached us at our address local. For a preview,
-	// which no phone asked for, local is the zero Addr. A port is 0 when we do not listen on that transport.
-	SIP func(local netip.Addr) (host string, udpPort, tcpPort int)
+	// which no phone asked for, local is the zero Addr. A transport without port is one that we do not speak.
+	SIP func(local netip.Addr) (host string, ports map[string]int)
 	// HTTPBase tells our address for phones, "http://192.0.2.1:8080", without a slash at the end. For a preview r is nil.
 	HTTPBase func(r *http.Request) string
 	// NTP are one or two time servers; none means pool.ntp.org.
@@ -202,7 +202,7 @@ func (r *request) find(d *store.Device) (*Vendor, FileRule, Model, bool) {
 // place asks the house how a phone that sent r reaches us.
 func (s *Server) place(r *http.Request, local netip.Addr) place {
 	p := place{base: strings.TrimRight(s.config.HTTPBase(r), "/")}
-	p.host, p.udp, p.tcp = s.config.SIP(local)
+	p.host, p.ports = s.config.SIP(local)
 	return p
 }
 

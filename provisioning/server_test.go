@@ -429,7 +429,7 @@ func TestNoTransport(t *testing.T) {
 	m := new(memory)
 	m.set(f.account, f.users, f.devices)
 	c := testConfig(m)
-	c.SIP = func(netip.Addr) (string, int, int) { return "192.0.2.10", 5060, 0 }
+	c.SIP = func(netip.Addr) (string, map[string]int) { return "192.0.2.10", map[string]int{"udp": 5060, "tcp": 0} }
 	rec := httptest.NewRecorder()
 	New(c).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/p/"+testToken+"/"+t54w+".cfg", nil))
 	if rec.Code != http.StatusServiceUnavailable || m.recorded()[0].Status != http.StatusServiceUnavailable {
@@ -443,7 +443,7 @@ func TestPlaceIsWhereThePhoneIs(t *testing.T) {
 	m := new(memory)
 	m.set(f.account, f.users, f.devices)
 	c := testConfig(m)
-	c.SIP = func(local netip.Addr) (string, int, int) { return local.String(), 5060, 5060 }
+	c.SIP = func(local netip.Addr) (string, map[string]int) { return local.String(), map[string]int{"udp": 5060, "tcp": 5060} }
 	c.HTTPBase = func(r *http.Request) string { return "http://" + r.Host + "/" }
 	ts := httptest.NewServer(New(c))
 	defer ts.Close()

@@ -50,8 +50,10 @@ func TestOnDisk(t *testing.T) {
 	})
 
 	s := provisioning.New(provisioning.Config{
-		Store:    db,
-		SIP:      func(local netip.Addr) (string, int, int) { return local.String(), 5060, 5062 },
+		Store: db,
+		SIP: func(local netip.Addr) (string, map[string]int) {
+			return local.String(), map[string]int{"udp": 5060, "tcp": 5062}
+		},
 		HTTPBase: func(r *http.Request) string { return "http://" + r.Host },
 	})
 	ts := httptest.NewServer(s)

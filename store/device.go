@@ -90,9 +90,11 @@ func (d *Device) Validate() error {
 		e.Add("ipei", "IPEI must be the digits printed on the handset.")
 	}
 	switch d.Transport {
-	case "udp", "tcp":
-	case "tls", "wss":
-		e.Add("transport", "This server listens on udp and tcp; tls and wss come later.")
+	case "udp", "tcp", "tls":
+	case "wss":
+		if d.Kind != Softphone {
+			e.Add("transport", "Only a softphone can register over WebSocket.")
+		}
 	default:
 		e.Add("transport", "Transport must be udp, tcp, tls or wss.")
 	}
@@ -148,7 +150,7 @@ type Binding struct {
 	Contact   string // URI with parameters, as registered
 	Source    string // "192.0.2.7:5060": where its requests come from and ours go to
 	Local     string // our listening address it registered at
-	Transport string // "udp" or "tcp"
+	Transport string // "udp", "tcp", "tls", "ws", "wss"
 	UserAgent string
 	CallID    string
 	CSeq      uint32

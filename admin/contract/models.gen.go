@@ -243,6 +243,7 @@ const (
 	TCP Transport = "tcp"
 	TLS Transport = "tls"
 	UDP Transport = "udp"
+	Ws  Transport = "ws"
 	Wss Transport = "wss"
 )
 
@@ -254,6 +255,8 @@ func (e Transport) Valid() bool {
 	case TLS:
 		return true
 	case UDP:
+		return true
+	case Ws:
 		return true
 	case Wss:
 		return true
@@ -678,7 +681,9 @@ type CreatedLine struct {
 	Port int `json:"port"`
 
 	// Server Examples: 192.168.1.10
-	Server    string    `json:"server"`
+	Server string `json:"server"`
+
+	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 	Transport Transport `json:"transport"`
 
 	// UserID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
@@ -723,7 +728,9 @@ type Device struct {
 	Online        bool           `json:"online"`
 	Registrations []Registration `json:"registrations"`
 	Srtp          SRTP           `json:"srtp"`
-	Transport     Transport      `json:"transport"`
+
+	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
+	Transport Transport `json:"transport"`
 
 	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
 	UpdatedAt Time `json:"updated_at"`
@@ -753,10 +760,12 @@ type DeviceCreate struct {
 	// Mac 12 hexadecimal digits, any separator.
 	//
 	// Examples: 80:5e:c0:12:34:56
-	Mac       *string    `json:"mac,omitempty"`
-	Model     *string    `json:"model,omitempty"`
-	Name      string     `json:"name"`
-	Srtp      *SRTP      `json:"srtp,omitempty"`
+	Mac   *string `json:"mac,omitempty"`
+	Model *string `json:"model,omitempty"`
+	Name  string  `json:"name"`
+	Srtp  *SRTP   `json:"srtp,omitempty"`
+
+	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 	Transport *Transport `json:"transport,omitempty"`
 
 	// UserIds One line each.
@@ -797,9 +806,11 @@ type DeviceCreated struct {
 	Registrations []Registration `json:"registrations"`
 
 	// SIP Of the first line; null without lines.
-	SIP       *LineCredentials `json:"sip"`
-	Srtp      SRTP             `json:"srtp"`
-	Transport Transport        `json:"transport"`
+	SIP  *LineCredentials `json:"sip"`
+	Srtp SRTP             `json:"srtp"`
+
+	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
+	Transport Transport `json:"transport"`
 
 	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
 	UpdatedAt Time `json:"updated_at"`
@@ -856,16 +867,18 @@ type DevicePatch struct {
 	BaseID *NullableID `json:"base_id,omitempty"`
 
 	// Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
-	Digest    *Digest      `json:"digest,omitempty"`
-	Ipei      *string      `json:"ipei,omitempty"`
-	Lines     *[]LinePatch `json:"lines,omitempty"`
-	Mac       *string      `json:"mac,omitempty"`
-	Model     *string      `json:"model,omitempty"`
-	Name      *string      `json:"name,omitempty"`
-	Srtp      *SRTP        `json:"srtp,omitempty"`
-	Transport *Transport   `json:"transport,omitempty"`
-	UserIds   *[]ID        `json:"user_ids,omitempty"`
-	Vendor    *string      `json:"vendor,omitempty"`
+	Digest *Digest      `json:"digest,omitempty"`
+	Ipei   *string      `json:"ipei,omitempty"`
+	Lines  *[]LinePatch `json:"lines,omitempty"`
+	Mac    *string      `json:"mac,omitempty"`
+	Model  *string      `json:"model,omitempty"`
+	Name   *string      `json:"name,omitempty"`
+	Srtp   *SRTP        `json:"srtp,omitempty"`
+
+	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
+	Transport *Transport `json:"transport,omitempty"`
+	UserIds   *[]ID      `json:"user_ids,omitempty"`
+	Vendor    *string    `json:"vendor,omitempty"`
 }
 
 // Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
@@ -916,7 +929,9 @@ type LineCredentials struct {
 	Port int `json:"port"`
 
 	// Server Examples: 192.168.1.10
-	Server    string    `json:"server"`
+	Server string `json:"server"`
+
+	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 	Transport Transport `json:"transport"`
 
 	// UserID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
@@ -1133,7 +1148,9 @@ type Registration struct {
 	RttMs *int `json:"rtt_ms"`
 
 	// Source Examples: 192.168.1.31:5060
-	Source    string    `json:"source"`
+	Source string `json:"source"`
+
+	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 	Transport Transport `json:"transport"`
 
 	// UserAgent Examples: Yealink SIP-T54W 96.86.0.100
@@ -1402,7 +1419,7 @@ type TraceMessage struct {
 // TraceMessageDirection defines model for TraceMessage.Direction.
 type TraceMessageDirection string
 
-// Transport defines model for Transport.
+// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 type Transport string
 
 // User defines model for User.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -12,19 +13,26 @@ import (
 // sipAddress tells where a phone that reached us at our address local registers: the advertised name, or that address,
 // with the ports of the listeners that it reaches there. For a preview local is the zero Addr and any of our addresses
 // will do. A browser on this machine, or a proxy, reaches us over loopback, where no phone does: then as for a preview.
-func (h *house) sipAddress(local netip.Addr) (host string, udpPort, tcpPort int) {
-	return sipAddress(h.cfg.advertise, h.sip.Listeners(), local.Unmap())
+// Ports are by transport; SIP over WebSocket is at that of the portal.
+func (h *house) sipAddress(local netip.Addr) (host string, ports map[string]int) {
+	listeners := h.sip.Listeners()
+	for _, l := range h.web.listeners {
+		transport := map[string]string{"http": "ws", "https": "wss"}[l.scheme]
+		bound := l.Addr().(*net.TCPAddr).AddrPort()
+		listeners = append(listeners, sip.Listener{Transport: transport, Addr: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())})
+	}
+	return sipAddress(h.cfg.advertise, listeners, local.Unmap())
 }
 
-func sipAddress(advertise string, listeners []sip.Listener, local netip.Addr) (host string, udpPort, tcpPort int) {
+func sipAddress(advertise string, listeners []sip.Listener, local netip.Addr) (host string, ports map[string]int) {
 	if !local.IsValid() || local.IsLoopback() {
 		for _, l := range listeners {
-			if !local.IsValid() || local.IsLoopback() && !l.Addr.Addr().IsLoopback() {
+			if !l.Addr.Addr().IsUnspecified() && (!local.IsValid() || local.IsLoopback() && !l.Addr.Addr().IsLoopback()) {
 				local = l.Addr.Addr()
 			}
 		}
 	}
-	ports := map[string]int{}
+	ports = map[string]int{}
 	for _, exact := range []bool{false, true} { // a listener on this very address beats one elsewhere
 		for _, l := range listeners {
 			if (l.Addr.Addr() == local) == exact && (exact || ports[l.Transport] == 0) {
@@ -36,7 +44,7 @@ func sipAddress(advertise string, listeners []sip.Listener, local netip.Addr) (h
 	if host == "" {
 		host = local.String()
 	}
-	return host, ports["udp"], ports["tcp"]
+	return host, ports
 }
 
 // httpBase is the address by which this client reached us, for links that phones store. Without a request, for a

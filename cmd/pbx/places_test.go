@@ -13,6 +13,7 @@ func TestSIPAddress(t *testing.T) {
 	loop := sip.Listener{Transport: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:5060")}
 	lan := sip.Listener{Transport: "udp", Addr: netip.MustParseAddrPort("192.0.2.10:5062")}
 	tcp := sip.Listener{Transport: "tcp", Addr: netip.MustParseAddrPort("192.0.2.10:5063")}
+	tls := sip.Listener{Transport: "tls", Addr: netip.MustParseAddrPort("127.0.0.1:5061")}
 	for name, test := range map[string]struct {
 		advertise string
 		listeners []sip.Listener
@@ -30,9 +31,9 @@ func TestSIPAddress(t *testing.T) {
 		if test.local != "" {
 			local = netip.MustParseAddr(test.local)
 		}
-		host, udp, tcp := sipAddress(test.advertise, test.listeners, local)
-		if host != test.host || udp != test.udp || tcp != test.tcp {
-			t.Errorf("%s: %s %d %d", name, host, udp, tcp)
+		host, ports := sipAddress(test.advertise, append(test.listeners, tls), local)
+		if host != test.host || ports["udp"] != test.udp || ports["tcp"] != test.tcp || ports["tls"] != 5061 || ports["wss"] != 0 {
+			t.Errorf("%s: %s %v", name, host, ports)
 		}
 	}
 }

@@ -146,6 +146,7 @@ func localAddrs(v4 bool) []netip.Addr {
 func (h *house) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/p/", h.prov)
+	mux.Handle("/sip", h.sip.WebSocket())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		if err := h.db.Ping(r.Context()); err != nil {
 			http.Error(w, "database does not answer", http.StatusServiceUnavailable)

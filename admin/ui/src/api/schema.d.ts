@@ -1080,8 +1080,11 @@ export interface components {
         Role: "member" | "admin";
         /** @enum {string} */
         DeviceKind: "deskphone" | "dect_base" | "dect_handset" | "softphone";
-        /** @enum {string} */
-        Transport: "udp" | "tcp" | "tls" | "wss";
+        /**
+         * @description Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
+         * @enum {string}
+         */
+        Transport: "udp" | "tcp" | "tls" | "ws" | "wss";
         /** @enum {string} */
         SRTP: "off" | "optional" | "required";
         /**
