@@ -105,7 +105,7 @@ func splitMessage(data []byte) (*rawMessage, string) {
 			return nil, "no end of header"
 		}
 	}
-	if len(head) > maxHead || len(data) > maxMessage {
+	if len(head) > maxHead {
 		return nil, "too large"
 	}
 	m := &rawMessage{body: body, size: len(data), fields: make([]field, 0, 16)}
@@ -126,7 +126,7 @@ func splitMessage(data []byte) (*rawMessage, string) {
 		}
 		name, value, colon := strings.Cut(line, ":")
 		name = trim(name)
-		if !colon || !isToken(name) || strings.ContainsAny(value, "\r\n\x00") {
+		if !colon || !isToken(name) || hasControls(value) {
 			name, value = "", line
 		}
 		name = fullName(name)
@@ -136,6 +136,23 @@ func splitMessage(data []byte) (*rawMessage, string) {
 		m.fields = append(m.fields, field{name, trim(value)})
 	}
 	return m, ""
+}
+
+// hasControls reports control characters where RFC 3261 §25.1 has none: anywhere
+// but behind a backslash in a quoted string.
+func hasControls(s string) bool {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quoted && c == '\\' && i+1 < len(s) && s[i+1] != '\r' && s[i+1] != '\n':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c < ' ' && c != '\t' || c == 0x7f:
+			return true
+		}
+	}
+	return false
 }
 
 func isFolded(text string) bool { return text != "" && isLWS(text[0]) }
@@ -351,21 +368,25 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 		}
 		maxForwards = int(v)
 	}
+	if m.length() > maxMessage {
+		return refuse(513, "Message Too Large", "too large")
+	}
 	body, ok := m.sized(transport)
 	if !ok {
 		return refuse(400, "Bad Content-Length", "bad Content-Length")
 	}
-	var uri sipmsg.Uri
-	switch err := sipmsg.ParseUri(parts[1], &uri); {
+	scheme, _, _ := strings.Cut(parts[1], ":")
+	uri, ok := parseURI(parts[1])
+	switch {
 	case len(parts[1]) > 2048:
 		return refuse(414, "Request-URI Too Long", "long Request-URI")
-	case err != nil || !isToken(uri.Scheme):
+	case isScheme(scheme) && !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips"):
+		return refuse(416, "Unsupported URI Scheme", "scheme "+clip(scheme, 20))
+	case !ok || uri.Headers != nil: // RFC 3261 §19.1.1: headers are not allowed there
 		return refuse(400, "Bad Request-URI", "bad Request-URI")
-	case uri.Scheme != "sip" && uri.Scheme != "sips":
-		return refuse(416, "Unsupported URI Scheme", "scheme "+clip(uri.Scheme, 20))
-	}
-	if _, ok := parseURI(parts[1]); !ok {
-		return refuse(400, "Bad Request-URI", "bad Request-URI")
+	case uri.Scheme == "sips" && transport != "tls" && transport != "wss":
+		// RFC 5630 §3.1.3: what asks for security did not come by it, and is not carried on without.
+		return refuse(480, "Temporarily Unavailable", "sips without TLS", field{"Warning", `380 pbx "SIPS Not Allowed"`})
 	}
 
 	branch, _ := hops[0].params.get("branch")
@@ -418,6 +439,9 @@ func (f *front) response(m *rawMessage) verdict {
 			return r
 		}, parts[2])
 	}
+	if m.size > maxMessage {
+		return verdict{why: "too large"}
+	}
 	hops, ok := m.vias()
 	if !ok || len(hops) != 1 { // RFC 3261 §18.1.2: it was not for us
 		return verdict{why: "bad Via in response"}
@@ -459,6 +483,30 @@ func readAddress(s string) (address, bool) {
 	}
 	tag, tagged := a.params.get("tag")
 	return a, ok && (!tagged || isToken(tag))
+}
+
+// length is how long the message is, or says that it is.
+func (m *rawMessage) length() int {
+	n := m.size
+	for _, f := range m.fields {
+		if f.name == "Content-Length" {
+			if v, err := strconv.ParseUint(f.value, 10, 31); err == nil {
+				n = max(n, int(v))
+			}
+		}
+	}
+	return n
+}
+
+// isScheme reports whether s can be the scheme of a URI (RFC 3986 §3.1).
+func isScheme(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && (i == 0 || (s[i] < '0' || s[i] > '9') && s[i] != '+' && s[i] != '-' && s[i] != '.') {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // sized cuts the body to its Content-Length: octets after it are dropped
@@ -515,21 +563,12 @@ func received(v *via, from netip.AddrPort) {
 	}
 }
 
-// replyAddr is where an answer goes: RFC 3261 §18.2.2, RFC 3581 §4.
+// replyAddr is where an answer goes that is made without sipgo.
 func replyAddr(top *via, from netip.AddrPort, transport string) netip.AddrPort {
-	if transport != "udp" {
+	if transport != "udp" || top == nil {
 		return from
 	}
-	port := uint16(5060)
-	if top != nil {
-		if _, ok := top.params.get("rport"); ok {
-			return from
-		}
-		if top.port > 0 {
-			port = uint16(top.port)
-		}
-	}
-	return netip.AddrPortFrom(from.Addr(), port)
+	return listensBehind(top, from)
 }
 
 // refusal is an answer made without transaction, with whatever the request has

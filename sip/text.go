@@ -197,7 +197,12 @@ func parseAddress(s string) (address, bool) {
 		if !ok {
 			return a, false
 		}
-		a.display = display
+		a.display = strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return -1
+			}
+			return r
+		}, display)
 		s = trim(s[end+1:])
 		if !strings.HasPrefix(s, "<") {
 			return a, false
@@ -257,7 +262,8 @@ func quoteEnd(s string) int {
 	return -1
 }
 
-// parseURI reads a sip or sips URI.
+// parseURI reads a sip or sips URI. An address with a colon too many, as the
+// grammar of RFC 3261 has it, passes too: RFC 5118 §4.10.
 func parseURI(s string) (sipmsg.Uri, bool) {
 	var u sipmsg.Uri
 	if err := sipmsg.ParseUri(s, &u); err != nil || u.Scheme != "sip" && u.Scheme != "sips" || u.Host == "" || u.Wildcard {
