@@ -145,10 +145,6 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 		s.replyOnce(req, tx, 420, "Bad Extension", field{"Unsupported", missing})
 		return
 	}
-	if req.Method != sipmsg.INVITE && header(req, "Replaces") != "" {
-		s.replyOnce(req, tx, 400, "Replaces Belongs To INVITE") // RFC 3891 §3
-		return
-	}
 	switch {
 	case tagged && req.Method == sipmsg.SUBSCRIBE && !isReferEvent(req):
 		s.events.subscribe(req, tx, h)

@@ -72,7 +72,7 @@ var fullNames = map[string]string{
 	"i": "Call-ID", "k": "Supported", "l": "Content-Length", "m": "Contact", "o": "Event", "r": "Refer-To",
 	"s": "Subject", "t": "To", "u": "Allow-Events", "v": "Via", "x": "Session-Expires",
 	"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq", "contact": "Contact",
-	"content-length": "Content-Length", "content-type": "Content-Type", "max-forwards": "Max-Forwards",
+	"replaces": "Replaces", "content-length": "Content-Length", "content-type": "Content-Type", "max-forwards": "Max-Forwards",
 	"authorization": "Authorization", "expires": "Expires", "path": "Path", "proxy-require": "Proxy-Require",
 	"require": "Require", "supported": "Supported", "user-agent": "User-Agent",
 }
@@ -389,6 +389,9 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 		return refuse(480, "Temporarily Unavailable", "sips without TLS", field{"Warning", `380 pbx "SIPS Not Allowed"`})
 	}
 
+	if _, n := m.single("Replaces"); n > 0 && method != "INVITE" {
+		return refuse(400, "Replaces Belongs To INVITE", "Replaces in "+clip(method, 20)) // RFC 3891 §3
+	}
 	branch, _ := hops[0].params.get("branch")
 	if strings.Contains(branch, f.mark) {
 		return refuse(400, "Bad Via", "marked branch")

@@ -154,3 +154,25 @@ func (p *Phone) CallWith(ctx context.Context, number string, headers ...string) 
 
 // Number is what was dialled in a call that the phone placed.
 func (l *Line) Number() string { return l.number }
+
+// Send sends a request outside of calls, with credentials when it is challenged, and returns the status of the answer.
+func (p *Phone) Send(ctx context.Context, method string, headers ...string) (int, error) {
+	callID, tag, seq := token(), token(), uint32(0)
+	res, err := p.authenticated(ctx, func() *draft {
+		seq++
+		d := p.draft(method, p.registrarURI(), seq)
+		d.set("From", "<"+p.aor()+">;tag="+tag)
+		d.set("To", "<"+p.registrarURI()+">")
+		d.set("Call-ID", callID)
+		d.set("Contact", p.contact())
+		for _, h := range headers {
+			name, value, _ := strings.Cut(h, ": ")
+			d.headers = append(d.headers, [2]string{name, value})
+		}
+		return d
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s %s: %w", method, p.cfg.Name, err)
+	}
+	return res.StatusCode, nil
+}
