@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 OAPI        := github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2
-DEBIAN      := sip-tester sipsak baresip-core baresip linphone-cli chromium sox flite
+DEBIAN      := sip-tester sipsak sipvicious kamailio kamailio-tls-modules baresip-core baresip linphone-cli chromium sox flite
 PLATFORMS   := linux/amd64 linux/arm64 linux/arm/7
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
