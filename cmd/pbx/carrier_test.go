@@ -4,7 +4,14 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -23,19 +30,83 @@ type kamailio struct {
 	waited chan error
 	ip     string
 	port   int
+	secure int // its port of TLS
+}
+
+// authority signs the certificates of carriers.
+type authority struct {
+	file string // with its own certificate
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{file: filepath.Join(t.TempDir(), "ca.pem")}
+	a.cert = &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Carriers of the tests"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	var der []byte
+	der, a.key = a.sign(t, a.cert)
+	writePEM(t, a.file, "CERTIFICATE", der)
+	return a
+}
+
+// sign makes a key and a certificate for it.
+func (a *authority) sign(t *testing.T, c *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := a.key
+	if by == nil {
+		by = key // its own
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, &key.PublicKey, by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der, key
+}
+
+// certify writes key and certificate of a carrier at an address.
+func (a *authority) certify(t *testing.T, dir, ip string) (keyFile, certFile string) {
+	t.Helper()
+	der, key := a.sign(t, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: ip}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.ParseIP(ip)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyFile, certFile = filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")
+	writePEM(t, keyFile, "PRIVATE KEY", raw)
+	writePEM(t, certFile, "CERTIFICATE", der)
+	return keyFile, certFile
+}
+
+func writePEM(t *testing.T, file, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // startKamailio starts a carrier at an address. Calls of its customer go to peer, and peer's calls to its customer.
-func startKamailio(t *testing.T, ip, peerIP string, peerPort int, algorithm string) *kamailio {
+func startKamailio(t *testing.T, ca *authority, ip, peerIP string, peerPort int, algorithm string) *kamailio {
 	t.Helper()
 	k := &kamailio{t: t, ip: ip, port: freePort(t, ip), waited: make(chan error, 1)}
+	for k.secure = freePort(t, ip); k.secure == k.port; {
+		k.secure = freePort(t, ip)
+	}
 	file, err := filepath.Abs(filepath.Join(root, "testdata/kamailio/carrier.cfg"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	key, cert := ca.certify(t, dir, ip)
 	at := net.JoinHostPort(ip, strconv.Itoa(k.port))
 	k.cmd = exec.Command("kamailio", "-f", file, "-DD", "-E", "-w", dir, "-Y", dir, "-P", filepath.Join(dir, "pid"), "-m", "16", "-M", "2",
+		"-A", "TLS", "-A", `KEY="`+key+`"`, "-A", `CERTIFICATE="`+cert+`"`, "-A", fmt.Sprintf("LISTEN_TLS=tls:%s:%d", ip, k.secure),
 		"-A", "LISTEN_UDP=udp:"+at, "-A", "LISTEN_TCP=tcp:"+at, "-A", fmt.Sprintf(`PEER="sip:%s:%d"`, peerIP, peerPort), "-A", `PEER_IP="`+peerIP+`"`,
 		"-A", `USER="user1"`, "-A", `PASSWORD="secret1"`, "-A", `ALGORITHM="`+algorithm+`"`)
 	log, err := os.Create(filepath.Join(artifacts(t), "kamailio-"+ip+".log"))
@@ -76,8 +147,12 @@ func (k *kamailio) stop() {
 // trunk creates a trunk that registers at a carrier.
 func (p *pbx) trunk(k *kamailio, name, transport string, priority int) string {
 	p.t.Helper()
+	port := k.port
+	if transport == "tls" {
+		port = k.secure
+	}
 	return p.api("POST", "/accounts/default/trunks", map[string]any{
-		"name": name, "host": k.ip, "port": k.port, "transport": transport, "register": true, "expiry_s": 60, "priority": priority,
+		"name": name, "host": k.ip, "port": port, "transport": transport, "register": true, "expiry_s": 60, "priority": priority,
 		"auth": map[string]any{"username": "user1", "password": "secret1"},
 	}).at("id")
 }
@@ -141,18 +216,19 @@ func listens(t *testing.T, ip string, port int) {
 // TestPhonesKamailio: we are the customer of two Kamailios. Calls go out and come in by the registration; when the first
 // carrier dies the call goes over the second within seconds, and a wrong password is told.
 func TestPhonesKamailio(t *testing.T) {
-	for _, transport := range []string{"udp", "tcp"} {
+	for _, transport := range []string{"udp", "tcp", "tls"} {
 		t.Run(transport, func(t *testing.T) {
-			p, ada, bob, _ := acme(t)
+			ca := newAuthority(t)
+			p, ada, bob, _ := acme(t, "--carrier-ca", ca.file)
 			const network = "127.0.0.73"
 			peerPort := freePort(t, network)
-			one := startKamailio(t, "127.0.0.71", network, peerPort, "MD5")
-			two := startKamailio(t, "127.0.0.72", network, peerPort, "SHA-256")
+			one := startKamailio(t, ca, "127.0.0.71", network, peerPort, "MD5")
+			two := startKamailio(t, ca, "127.0.0.72", network, peerPort, "SHA-256")
 			first, second := p.trunk(one, "One", transport, 0), p.trunk(two, "Two", transport, 1)
 			p.trunkIs(first, "registered")
 			p.trunkIs(second, "registered")
 			number := p.api("POST", "/accounts/default/numbers", map[string]any{
-				"number": "+4930555123", "trunk_id": first, "destination": map[string]any{"type": "user", "user_id": bob.id},
+				"number": "+4930555123", "trunk_id": first, "destination": map[string]any{"type": "user", "id": bob.id},
 			}).at("id")
 			p.api("PATCH", "/accounts/default", map[string]any{"default_outbound_number_id": number})
 			a := phoneOf(t, p, ada, 5, adaTone, "PCMA", "udp", false)

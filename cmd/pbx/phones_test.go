@@ -19,9 +19,9 @@ import (
 )
 
 // acme starts the product with Ada (101), Bob (102) and Carol (103).
-func acme(t *testing.T) (p *pbx, ada, bob, carol person) {
+func acme(t *testing.T, args ...string) (p *pbx, ada, bob, carol person) {
 	t.Helper()
-	p = startPBX(t, t.TempDir())
+	p = startPBX(t, t.TempDir(), args...)
 	p.setUp()
 	me := p.api("GET", "/me", nil)
 	ada = p.equip(person{id: me.at("id"), name: "Ada Lovelace", extension: "101"}, "udp")
