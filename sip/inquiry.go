@@ -395,6 +395,9 @@ func (s *Server) identify(c claim, h hop) (store.Line, reply) {
 			s.log.Warn("MD5 refused, the device is set to SHA-256", "method", c.method, "source", h.remote, "user_agent", clip(c.agent, 80))
 		}
 	case granted:
+		if ofTrunk(line) && c.method != "INVITE" {
+			return store.Line{}, refusal(403, "Forbidden") // a carrier is no phone
+		}
 		s.flows.authenticated(h)
 		s.guard.trust(h.remote.Addr())
 		return line, reply{}

@@ -135,7 +135,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 		front:  &front{mark: strings.ToLower(rand.Text()[:12])},
 		seed:   maphash.MakeSeed(),
 		guard:  newGuard(),
-		digest: newDigest(cfg.Realm, dir),
+		digest: newDigest(cfg.Realm, callers{dir, cfg.Trunks}),
 		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]struct{}), unanswered: make(map[string]int),
 	}
 	s.registrar = newRegistrar(s, b)

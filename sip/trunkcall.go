@@ -78,6 +78,36 @@ func (t *trunk) rank(source netip.AddrPort, transport, user, to string) int {
 	return rank
 }
 
+// callers are all who may call with credentials: lines, and the carriers that
+// prove who they are instead of being known by their address.
+type callers struct {
+	Directory
+	trunks Trunks
+}
+
+// Line returns the line of a user name, or that of a trunk dressed as one; see ofTrunk.
+func (c callers) Line(username string) (store.Line, bool) {
+	if l, ok := c.Directory.Line(username); ok || c.trunks == nil {
+		return l, ok
+	}
+	for _, t := range c.trunks.Trunks() {
+		if t.Enabled && !t.Register && t.Username == username && t.Password != "" {
+			return store.Line{ID: t.ID, AccountID: t.AccountID, Username: username, Password: t.Password}, true
+		}
+	}
+	return store.Line{}, false
+}
+
+// ofTrunk reports whether a line is a trunk in truth.
+func ofTrunk(l store.Line) bool { return strings.HasPrefix(string(l.ID), "trk_") }
+
+// takes reports whether calls of a trunk may come over a transport.
+func (t *trunk) takes(transport string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.row.Transport != "tls" || transport == "tls"
+}
+
 // arrived makes an incoming leg one of a trunk; false: the trunk has no room for it.
 func (l *Leg) arrived(t *trunk, req *sipmsg.Request) bool {
 	row, release, ok := t.reserve(true, false)

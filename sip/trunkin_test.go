@@ -350,6 +350,46 @@ func TestTrunkDiversionRoundTrip(t *testing.T) {
 	}
 }
 
+// TestTrunkProvesItself: another system that calls from anywhere shows the trunk's user name and password, and gains nothing beyond calls.
+func TestTrunkProvesItself(t *testing.T) {
+	trunkBubble(t, []store.Trunk{trunkRow(nil)}, func(w *trunkWorld) {
+		peer := w.phone("carol", func(c *siptest.PhoneConfig) { c.Username, c.Password = "user1", "secret1" })
+		line, err := peer.Call(w.ctx, "+49309")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := within(t, time.Second, w.house, "incoming call")
+		if l.Trunk() != "trk_1" || l.Account() != "acc_1" || l.Line().ID != "" || l.Dialed() != "+49309" {
+			t.Errorf("came in as of trunk %q, line %q, dialed %q", l.Trunk(), l.Line().ID, l.Dialed())
+		}
+		l.Refuse(486, "Busy Here")
+		within(t, time.Second, line.Done(), "end")
+		if err := peer.Register(w.ctx, time.Hour); err == nil || !strings.Contains(err.Error(), "403") {
+			t.Errorf("it could register: %v", err)
+		}
+		if err := peer.Subscribe(w.ctx, time.Hour); err == nil {
+			t.Error("it could subscribe")
+		}
+		for name, change := range map[string]func(*store.Trunk){
+			"another password": func(t *store.Trunk) { t.Password = "other" },
+			"switched off":     func(t *store.Trunk) { t.Enabled = false },
+			"that registers":   func(t *store.Trunk) { t.Register = true },
+			"secured":          func(t *store.Trunk) { t.Transport = "tls" },
+		} {
+			w.change(trunkRow(change))
+			time.Sleep(time.Second)
+			line, err := peer.Call(w.ctx, "+49309")
+			if err != nil {
+				t.Fatal(err)
+			}
+			within(t, time.Second, line.Done(), "end")
+			if len(w.house) != 0 {
+				t.Errorf("%s: the call came in", name)
+			}
+		}
+	})
+}
+
 // TestTrunkHasNoRights: what a carrier may not do, though its calls come in.
 func TestTrunkHasNoRights(t *testing.T) {
 	trunkBubble(t, []store.Trunk{trunkRow(nil)}, func(w *trunkWorld) {

@@ -42,6 +42,12 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	if carrier == nil {
 		line, ok = s.authenticated(req, tx, h)
 	}
+	if ok && ofTrunk(line) {
+		carrier, line = s.trunks.find(line.ID), store.Line{}
+		if ok = carrier != nil && carrier.takes(h.transport); !ok {
+			s.replyOnce(req, tx, 403, "Forbidden")
+		}
+	}
 	if !ok {
 		return
 	}
