@@ -7,6 +7,8 @@ type Code struct {
 	Number string
 	Name   string // in words, for people
 	decide func(p *Plan, from Caller, rule store.Reason) Decision
+	// withhold routes the number that is dialled behind the code without telling the called party who calls.
+	withhold bool
 }
 
 // VoicemailNumber is dialled to hear one's own messages.
@@ -14,8 +16,9 @@ const VoicemailNumber = "*97"
 
 // codes is the one table of feature codes.
 var codes = []Code{
-	{VoicemailNumber, "own voicemail", (*Plan).ownMailbox},
-	{"*43", "echo test", func(_ *Plan, _ Caller, rule store.Reason) Decision { return Echo{Because: rule} }},
+	{Number: VoicemailNumber, Name: "own voicemail", decide: (*Plan).ownMailbox},
+	{Number: "*43", Name: "echo test", decide: func(_ *Plan, _ Caller, rule store.Reason) Decision { return Echo{Because: rule} }},
+	{Number: "*67", Name: "calling without showing a number", withhold: true},
 }
 
 // Codes lists the feature codes.

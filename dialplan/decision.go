@@ -7,7 +7,7 @@ import (
 )
 
 // A Decision is the whole story of a call as data, branches included.
-// It is one of Ring, Voicemail, Mailbox, Echo and Reject.
+// It is one of Ring, Outside, Voicemail, Mailbox, Echo and Reject.
 type Decision interface{ decision() }
 
 type (
@@ -19,6 +19,17 @@ type (
 		NoAnswer    Decision // time ran out
 		Unreachable Decision // no target had a phone on line
 		Because     store.Reason
+	}
+	// Outside places the call at a carrier. An answer of the called party, such as busy, is passed on as it is.
+	Outside struct {
+		Number    string // E.164; an emergency or other short number as it was dialled
+		Emergency bool   // never limited
+		Trunks    []TrunkChoice
+		Shown     CallerID
+		// Forwarder is our number that sends the call out again; empty: somebody of ours calls.
+		Forwarder string
+		Failed    Decision // no trunk took the call
+		Because   store.Reason
 	}
 	// Voicemail takes a message for the owner of a mailbox.
 	Voicemail struct {
@@ -52,10 +63,32 @@ type (
 )
 
 func (Ring) decision()      {}
+func (Outside) decision()   {}
 func (Voicemail) decision() {}
 func (Mailbox) decision()   {}
 func (Echo) decision()      {}
 func (Reject) decision()    {}
+
+// TrunkChoice is one trunk that serves a number.
+type TrunkChoice struct {
+	ID      store.ID
+	Name    string
+	Number  string // as this carrier wants it
+	Because store.Reason
+
+	home   home
+	format string
+}
+
+// Spell writes an E.164 number as this carrier wants it.
+func (t TrunkChoice) Spell(e164 string) string { return t.home.spell(e164, t.format) }
+
+// CallerID is who a call to the outside comes from, as the called party is told.
+type CallerID struct {
+	Number    string // E.164, ours; empty: none
+	Anonymous bool   // withheld
+	Because   store.Reason
+}
 
 // Group is targets that ring together.
 type Group struct {
@@ -94,6 +127,8 @@ const (
 func Because(d Decision) store.Reason {
 	switch d := d.(type) {
 	case Ring:
+		return d.Because
+	case Outside:
 		return d.Because
 	case Voicemail:
 		return d.Because

@@ -11,7 +11,7 @@ import (
 // Step is one line of an explained decision.
 type Step struct {
 	At      time.Duration // after the call began
-	Action  string        // "ring", "voicemail", "mailbox", "echo", "reject"
+	Action  string        // "ring", "outside", "voicemail", "mailbox", "echo", "reject"
 	Detail  string        // what is done, in words; a branch begins with its condition
 	Because string        // the rule that says so
 }
@@ -25,6 +25,24 @@ func Explain(d Decision, r []store.Reason) []Step {
 	return explain(nil, 0, "", d, strings.Join(why, ". "))
 }
 
+// spoken shows how a number is written to a carrier, and what it means if that is not plain to see.
+func spoken(written, number string) string {
+	if written == number || "+"+written == number {
+		return written
+	}
+	return written + " (" + number + ")"
+}
+
+func (c CallerID) spoken(t TrunkChoice) string {
+	switch {
+	case c.Anonymous:
+		return "no number"
+	case c.Number == "":
+		return "no number of ours"
+	}
+	return spoken(t.Spell(c.Number), c.Number)
+}
+
 func explain(steps []Step, at time.Duration, condition string, d Decision, because string) []Step {
 	add := func(action, detail string) {
 		steps = append(steps, Step{At: at, Action: action, Detail: condition + detail, Because: because})
@@ -35,7 +53,9 @@ func explain(steps []Step, at time.Duration, condition string, d Decision, becau
 		for _, g := range d.Groups {
 			names := make([]string, len(g.Targets))
 			for i, t := range g.Targets {
-				names[i] = fmt.Sprintf("%s (%s)", t.Name, t.Extension)
+				if names[i] = t.Name; t.Extension != "" {
+					names[i] += " (" + t.Extension + ")"
+				}
 			}
 			add("ring", fmt.Sprintf("%s: all phones for %s", strings.Join(names, ", "), spell(g.Timeout)))
 			at += g.Timeout
@@ -52,6 +72,19 @@ func explain(steps []Step, at time.Duration, condition string, d Decision, becau
 		} {
 			steps = explain(steps, b.at, condition+b.condition, b.then, Because(b.then).Detail)
 		}
+	case Outside:
+		for i, t := range d.Trunks {
+			detail := fmt.Sprintf("call %s over %s, showing %s", spoken(t.Number, d.Number), t.Name, d.Shown.spoken(t))
+			if i > 0 {
+				detail = "If " + d.Trunks[i-1].Name + " fails: " + detail
+			}
+			why := t.Because.Detail
+			if i == 0 && because != "" {
+				why = because + ". " + why
+			}
+			steps = append(steps, Step{At: at, Action: "outside", Detail: condition + detail, Because: why})
+		}
+		steps = explain(steps, at, condition+"If no carrier takes the call: ", d.Failed, Because(d.Failed).Detail)
 	case Voicemail:
 		add("voicemail", fmt.Sprintf("take a message for %s (%s), greeting “%s”", d.Name, d.Extension, d.Greeting))
 	case Mailbox:

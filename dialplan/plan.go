@@ -18,6 +18,13 @@ type Plan struct {
 	users      map[store.ID]*store.User
 	extensions map[string]rule
 	codes      map[string]*Code
+	inside     map[store.ID]rule // users by id, with an extension or without
+
+	account store.Account
+	home    home
+	trunks  []store.Trunk // ordered by id
+	numbers map[string]*store.Number
+	owned   map[store.ID]*store.Number
 }
 
 // rule is what happens to calls for one extension.
@@ -33,13 +40,24 @@ func Compile(s *store.Snapshot) (*Plan, error) {
 		users:      make(map[store.ID]*store.User, len(s.Users)),
 		extensions: make(map[string]rule, len(s.Users)),
 		codes:      make(map[string]*Code, len(codes)),
+		inside:     make(map[store.ID]rule, len(s.Users)),
+		account:    s.Account,
+		trunks:     s.Trunks,
+		numbers:    make(map[string]*store.Number, len(s.Numbers)),
+		owned:      make(map[store.ID]*store.Number, len(s.Numbers)),
 	}
+	for i := range s.Numbers {
+		n := &s.Numbers[i]
+		p.numbers[n.Number], p.owned[n.ID] = n, n
+	}
+	p.home = homeOf(s.Account.Country, p.areaOf(s.Account.DefaultOutboundNumberID))
 	for i := range codes {
 		p.codes[codes[i].Number] = &codes[i]
 	}
 	for i := range s.Users {
 		u := &s.Users[i]
 		p.users[u.ID] = u
+		p.inside[u.ID] = compileUser(u, len(s.LinesOf(u.ID)))
 		if u.Extension == "" {
 			continue
 		}
@@ -52,7 +70,7 @@ func Compile(s *store.Snapshot) (*Plan, error) {
 		if other, taken := p.extensions[u.Extension]; taken {
 			return nil, fmt.Errorf("compile plan: extension %s belongs to %s and to %s", u.Extension, other.user.ID, u.ID)
 		}
-		p.extensions[u.Extension] = compileUser(u, len(s.LinesOf(u.ID)))
+		p.extensions[u.Extension] = p.inside[u.ID]
 	}
 	return p, nil
 }
@@ -61,6 +79,9 @@ func Compile(s *store.Snapshot) (*Plan, error) {
 func compileUser(u *store.User, lines int) rule {
 	id := "user " + string(u.ID)
 	r := rule{user: u, reasons: []store.Reason{{Rule: id, Detail: fmt.Sprintf("Extension %s is %s", u.Extension, u.Name)}}}
+	if u.Extension == "" {
+		r.reasons[0].Detail = u.Name + " has no extension"
+	}
 	switch {
 	case u.DoNotDisturb:
 		m := busy // as a busy phone, but the greeting does not lie

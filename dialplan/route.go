@@ -2,6 +2,7 @@ package dialplan
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"pbx/store"
@@ -14,29 +15,79 @@ type Query struct {
 	At     time.Time // given, never asked for
 }
 
-// Caller is who calls: a user, or nobody of ours with the number they show.
+// Caller is who calls: a user, a carrier, or nobody of ours with the number they show.
 type Caller struct {
 	User   store.ID
+	Trunk  store.ID // the call comes from outside
 	Number string
+}
+
+// query is a Query as it is worked on.
+type query struct {
+	Query
+	dialed   string // normalized
+	withheld bool   // the called party is not to be told who calls
+	hops     int    // numbers of ours that were passed
 }
 
 // Route is pure: same plan, same query, same answer. The reasons lead to the decision; its
 // branches carry their own, which join them when a branch is taken.
 func (p *Plan) Route(q Query) (Decision, []store.Reason) {
-	number := Normalize(q.Dialed)
-	if c := p.codes[number]; c != nil {
+	if q.From.Trunk != "" {
+		return p.inbound(q)
+	}
+	return p.route(query{Query: q, dialed: Normalize(q.Dialed)})
+}
+
+// route decides for callers of our own.
+func (p *Plan) route(q query) (Decision, []store.Reason) {
+	// Emergency numbers come before everything else that could hide them.
+	if number, ok := p.emergency(q.dialed); ok {
+		return p.emergencyCall(q, number)
+	}
+	if c := p.codes[q.dialed]; c != nil && c.decide != nil {
 		d := c.decide(p, q.From, store.Reason{Rule: "code " + c.Number, Detail: c.Number + " is the code for " + c.Name})
 		return d, []store.Reason{Because(d)}
 	}
-	r, known := p.extensions[number]
-	switch {
-	case !known:
-		d := Reject{
-			Code: 404, Reason: "Not in service", Outcome: store.OutcomeFailed, Say: SayNotInService,
-			Because: store.Reason{Rule: "numbers", Detail: "Nobody has the number " + quote(q.Dialed)},
+	if c, rest := withholding(q); c != nil {
+		q.withheld, q.dialed = true, rest
+		d, reasons := p.route(q)
+		return d, append([]store.Reason{{Rule: "code " + c.Number, Detail: c.Number + " is the code for " + c.Name}}, reasons...)
+	}
+	if r, known := p.extensions[q.dialed]; known {
+		return p.toUser(r, q)
+	}
+	if number, ok := p.home.e164(q.dialed); ok {
+		return p.outside(q, number)
+	}
+	if p.home.isShort(q.dialed) {
+		return p.outside(q, q.dialed)
+	}
+	return notInService(q)
+}
+
+func notInService(q query) (Decision, []store.Reason) {
+	d := Reject{
+		Code: 404, Reason: "Not in service", Outcome: store.OutcomeFailed, Say: SayNotInService,
+		Because: store.Reason{Rule: "numbers", Detail: "Nobody has the number " + quote(q.Dialed)},
+	}
+	return d, []store.Reason{d.Because}
+}
+
+// withholding finds the code for that in front of a number. It is dialled once.
+func withholding(q query) (c *Code, rest string) {
+	for i := range codes {
+		rest, ok := strings.CutPrefix(q.dialed, codes[i].Number)
+		if ok && codes[i].withhold && rest != "" && !q.withheld {
+			return &codes[i], rest
 		}
-		return d, []store.Reason{d.Because}
-	case q.From.User == r.user.ID:
+	}
+	return nil, ""
+}
+
+// toUser rings a user of ours.
+func (p *Plan) toUser(r rule, q query) (Decision, []store.Reason) {
+	if q.From.User == r.user.ID {
 		d := p.callToSelf(r)
 		return d, []store.Reason{r.reasons[0], Because(d)}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expectations of testdata/dialplan")
 
-// TestScripts plays testdata/dialplan/*.txt: users, then “201 dials 202”, each followed by the steps expected.
+// TestScripts plays testdata/dialplan/*.txt: users, trunks and numbers, then “201 dials 202” or “Alpha brings 030123”, each
+// followed by the steps expected.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("../testdata/dialplan/*.txt")
 	if err != nil || len(files) == 0 {
@@ -44,10 +46,9 @@ func TestScripts(t *testing.T) {
 // play returns the script with the steps as they really are.
 func play(t *testing.T, script string) string {
 	var (
-		out   strings.Builder
-		users []store.User
-		lines []store.Device
-		plan  *Plan
+		out  strings.Builder
+		o    scripted
+		plan *Plan
 	)
 	scan := bufio.NewScanner(strings.NewReader(script))
 	for n := 1; scan.Scan(); n++ {
@@ -60,22 +61,28 @@ func play(t *testing.T, script string) string {
 		case word == "" || word == "#":
 		case word == "user":
 			u, device := parseUser(t, n, rest)
-			users, plan = append(users, u), nil
+			o.users, plan = append(o.users, u), nil
 			if device {
-				lines = append(lines, store.Device{ID: "dev_" + store.ID(u.Extension), Lines: []store.Line{{UserID: u.ID}}})
+				o.lines = append(o.lines, store.Device{ID: "dev_" + store.ID(u.Extension), Lines: []store.Line{{UserID: u.ID}}})
 			}
+		case o.set(t, n, word, rest):
+			plan = nil
 		default:
+			from := Caller{Number: word}
 			_, dialed, ok := strings.Cut(line, " dials ")
 			if !ok {
-				t.Fatalf("line %d: %q is neither a user nor a call", n, line)
+				if _, dialed, ok = strings.Cut(line, " brings "); !ok {
+					t.Fatalf("line %d: %q is neither a rule nor a call", n, line)
+				}
+				from = Caller{Trunk: "trk_" + store.ID(word)}
 			}
 			if plan == nil {
 				var err error
-				if plan, err = Compile(store.NewSnapshot(store.Account{}, users, lines)); err != nil {
+				s := store.NewSnapshot(o.account, o.users, o.lines).WithTrunks(o.trunks, o.numbers)
+				if plan, err = Compile(s); err != nil {
 					t.Fatalf("line %d: %v", n, err)
 				}
 			}
-			from := Caller{Number: word}
 			if u := plan.extensions[word].user; u != nil {
 				from.User = u.ID
 			}
@@ -101,6 +108,10 @@ func parseUser(t *testing.T, n int, text string) (u store.User, device bool) {
 			u.DoNotDisturb = true
 		case f == "no phone":
 			device = false
+		case strings.HasPrefix(f, "shows "):
+			u.OutboundNumberID = numberID(f[len("shows "):])
+		case strings.HasPrefix(f, "calls"):
+			u.OutboundCountries = append([]string{}, strings.Fields(f[len("calls"):])...)
 		case strings.HasPrefix(f, "rings "):
 			d, err := time.ParseDuration(strings.TrimPrefix(f, "rings "))
 			if err != nil {
@@ -112,4 +123,77 @@ func parseUser(t *testing.T, n int, text string) (u store.User, device bool) {
 		}
 	}
 	return u, device
+}
+
+// scripted is what a script has set so far.
+type scripted struct {
+	account store.Account
+	users   []store.User
+	lines   []store.Device
+	trunks  []store.Trunk
+	numbers []store.Number
+}
+
+func numberID(number string) store.ID { return "num_" + store.ID(strings.TrimPrefix(number, "+")) }
+
+// set reads “account DE, shows +4930…, calls FR GB”, “trunk Alpha, serves +49 +4930, priority 1, costs +49 100, writes national, off”
+// and “number +4930… user 201, trunk Alpha, pending, label Front desk”.
+func (o *scripted) set(t *testing.T, n int, word, text string) bool {
+	t.Helper()
+	fields := strings.Split(text, ", ")
+	trunk, number := store.Trunk{Name: fields[0], ID: "trk_" + store.ID(fields[0]), Enabled: true, Format: "e164"}, store.Number{Status: "active"}
+	switch word {
+	case "account":
+		o.account.Country = fields[0]
+	case "trunk":
+		defer func() { o.trunks = append(o.trunks, trunk) }()
+	case "number":
+		words := strings.Fields(fields[0])
+		number.Number, number.ID, number.Destination.Type = words[0], numberID(words[0]), words[1]
+		switch {
+		case words[1] == "external":
+			number.Destination.Number = words[2]
+		case len(words) > 2:
+			number.Destination.ID = "usr_" + store.ID(words[2])
+		}
+		defer func() { o.numbers = append(o.numbers, number) }()
+	default:
+		return false
+	}
+	for _, f := range fields[1:] {
+		option, value, _ := strings.Cut(f, " ")
+		values := strings.Fields(value)
+		whole := func(s string) int {
+			i, err := strconv.Atoi(s)
+			if err != nil {
+				t.Fatalf("line %d: %v", n, err)
+			}
+			return i
+		}
+		switch word + " " + option {
+		case "account shows":
+			o.account.DefaultOutboundNumberID = numberID(value)
+		case "account calls":
+			o.account.OutboundCountries = values
+		case "trunk serves":
+			trunk.Prefixes = values
+		case "trunk priority":
+			trunk.Priority = whole(value)
+		case "trunk costs":
+			trunk.Rates = append(trunk.Rates, store.Rate{Prefix: values[0], PerMinute: whole(values[1])})
+		case "trunk writes":
+			trunk.Format = value
+		case "trunk off":
+			trunk.Enabled = false
+		case "number trunk":
+			number.TrunkID = "trk_" + store.ID(value)
+		case "number pending":
+			number.Status = "pending_verification"
+		case "number label":
+			number.Label = value
+		default:
+			t.Fatalf("line %d: what is %q?", n, f)
+		}
+	}
+	return true
 }
