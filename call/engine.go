@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ type Signalling interface {
 	Invite(ctx context.Context, o sip.Outgoing) (*sip.Leg, error)
 	BindingsOfUser(user store.ID) []store.Binding
 	Find(id sip.DialogID) *sip.Leg
+	// TrunkLocal returns our address towards a trunk; false: it is unknown or switched off.
+	TrunkLocal(trunk store.ID) (netip.Addr, bool)
 	// EndTrace says that nothing is added to the trace of a call any more.
 	EndTrace(account, call store.ID)
 }
@@ -92,21 +95,29 @@ func NewEngine(c Config) *Engine {
 
 // Incoming takes over a new leg and returns at once.
 func (e *Engine) Incoming(l *sip.Leg) {
-	line := l.Line()
-	plan, rows := e.Plan(line.AccountID)
+	account, line := l.Account(), l.Line()
+	plan, rows := e.Plan(account)
 	if plan == nil {
 		l.HangUp(sip.Cause{Code: 403, Reason: "Forbidden"})
 		return
 	}
 	who := identify(rows, line.UserID, line.DeviceID)
+	trunk := rows.Trunk(l.Trunk())
+	if l.Trunk() != "" {
+		who = stranger(plan, l)
+	}
 	p, err := e.incomingParty(l, who)
 	if err != nil {
 		e.Log.Error("no sound for a call", "err", err)
 		l.HangUp(sip.Cause{Code: 503, Reason: "No Sound"})
 		return
 	}
-	c := e.newCall(line.AccountID, plan, rows)
+	c := e.newCall(account, plan, rows)
 	c.caller = p
+	if trunk != nil {
+		p.Sound.Restrict(trunk.Codecs)
+		c.record.Direction = "inbound"
+	}
 	c.record.Caller, c.record.Dialed = who, l.Dialed()
 	c.record.Callee.Number = dialplan.Normalize(l.Dialed())
 	if err := e.start(c, e.first(c, p)); err != nil {

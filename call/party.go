@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"pbx/dialplan"
 	"pbx/media"
 	"pbx/sip"
 	"pbx/store"
@@ -40,6 +41,27 @@ func (e *Engine) incomingParty(l *sip.Leg, who store.CallParty) (*Party, error) 
 	return &Party{Leg: l, Sound: sound, Who: who}, nil
 }
 
+// caller is the party as the plan knows it. Who comes from a carrier is nobody of ours, whatever number they show.
+func (p *Party) caller() dialplan.Caller {
+	if trunk := p.Leg.Trunk(); trunk != "" && p.Who.UserID == "" {
+		return dialplan.Caller{Trunk: trunk, Number: p.Who.Number}
+	}
+	return dialplan.Caller{User: p.Who.UserID, Number: p.Who.Extension}
+}
+
+// stranger says who calls over a trunk, as far as the carrier tells.
+func stranger(plan *dialplan.Plan, l *sip.Leg) store.CallParty {
+	from, anonymous := l.Asserted()
+	if anonymous {
+		return store.CallParty{Name: "Anonymous"}
+	}
+	who := store.CallParty{Number: plan.Canonical(from.User), Name: from.Display}
+	if dialplan.Normalize(from.Display) == dialplan.Normalize(from.User) {
+		who.Name = "" // the number again, which is no name
+	}
+	return who
+}
+
 // identify says who a user is, never what their phone claims.
 func identify(rows *store.Snapshot, user, device store.ID) store.CallParty {
 	who := store.CallParty{UserID: user, DeviceID: device}
@@ -63,6 +85,9 @@ func shown(who store.CallParty) sip.Identity {
 
 // introduce tells the phone of p whom it talks to, or who rings (RFC 4916). A phone that knows already hears nothing.
 func (c *Call) introduce(ctx context.Context, p, to *Party) {
+	if p.Leg.Trunk() != "" {
+		return // carriers were told a number of ours; names and extensions are not theirs to know
+	}
 	who := shown(to.Who)
 	if !p.answered {
 		_ = p.Leg.Present(ctx, who) // the next answer says it

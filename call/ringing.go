@@ -25,12 +25,8 @@ func (s ringing) Parties() []*Party { return []*Party{s.party} }
 func (s ringing) String() string    { return "ringing" }
 
 func (s ringing) Run(ctx context.Context, c *Call) Step {
-	// RFC 3261 §16.3: a request that may not hop once more is not sent on.
-	if s.party.Leg.MaxForwards() <= 1 && !s.party.answered {
-		return c.branch(s.party, dialplan.Reject{
-			Code: 483, Reason: "Too Many Hops", Outcome: store.OutcomeFailed,
-			Because: store.Reason{Rule: "Max-Forwards", Detail: "The call went through too many systems"},
-		})
+	if tooManyHops(s.party) {
+		return c.branch(s.party, hopsUsedUp)
 	}
 	c.note(s.names())
 	err := errUnreachable
@@ -56,12 +52,24 @@ func (s ringing) Run(ctx context.Context, c *Call) Step {
 	return c.branch(s.party, s.NoAnswer)
 }
 
+// RFC 3261 §16.3: a request that may not hop once more is not sent on.
+func tooManyHops(p *Party) bool { return p.Leg.MaxForwards() <= 1 && !p.answered }
+
+var hopsUsedUp = dialplan.Reject{
+	Code: 483, Reason: "Too Many Hops", Outcome: store.OutcomeFailed,
+	Because: store.Reason{Rule: "Max-Forwards", Detail: "The call went through too many systems"},
+}
+
 // names lists who is rung.
 func (s ringing) names() string {
 	var names []string
 	for _, g := range s.Groups {
 		for _, t := range g.Targets {
-			names = append(names, fmt.Sprintf("%s (%s)", t.Name, t.Extension))
+			name := t.Name
+			if t.Extension != "" {
+				name += " (" + t.Extension + ")"
+			}
+			names = append(names, name)
 		}
 	}
 	return strings.Join(names, ", ")

@@ -28,7 +28,7 @@ func (s routing) Run(_ context.Context, c *Call) Step {
 // from is with whose rights the plan is asked. Who transfers somebody to their own number or mailbox does not lend
 // them their own messages.
 func (s routing) from(c *Call) dialplan.Caller {
-	own := dialplan.Caller{User: s.party.Who.UserID, Number: s.party.Who.Extension}
+	own := s.party.caller()
 	u, number := c.rows.User(s.rights), dialplan.Normalize(s.dialed)
 	if u == nil || number == u.Extension || strings.HasPrefix(number, "*") {
 		return own
@@ -51,6 +51,8 @@ func (c *Call) follow(p *Party, d dialplan.Decision) Step {
 			c.meant(store.CallParty{UserID: t.User, Name: t.Name, Extension: t.Extension})
 		}
 		return ringing{p, d}
+	case dialplan.Outside:
+		return dialing{p, d}
 	case dialplan.Voicemail:
 		c.outcome(d.Outcome)
 		c.meant(store.CallParty{UserID: d.Mailbox, Name: d.Name, Extension: d.Extension})

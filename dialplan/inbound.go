@@ -74,3 +74,15 @@ func (p *Plan) forward(n *store.Number, q query, because store.Reason) (Decision
 	choices, skipped := p.choices(to, n.TrunkID)
 	return p.call(Outside{Number: to, Trunks: choices, Shown: caller, Forwarder: n.Number, Because: because}, append(skipped, caller.Because))
 }
+
+// Canonical brings the number that a carrier tells of a caller into E.164, if it is one; else it is as it came.
+func (p *Plan) Canonical(number string) string {
+	digits := Normalize(number)
+	if n, ok := p.home.e164(digits); ok {
+		return n
+	}
+	if n, ok := valid("+" + digits); ok && p.home.code != "" && Country(n) == p.home.iso {
+		return n // 4930…, without the plus
+	}
+	return digits
+}

@@ -99,14 +99,14 @@ func clampPtime(ptime, maxptime int) int {
 
 // offerStatement is the pure part of Offer. before is our last statement to this
 // peer, or nil.
-func offerStatement(before *statement, prefer []kind, event uint8, ptime int) *statement {
+func offerStatement(before *statement, prefer, all []kind, event uint8, ptime int) *statement {
 	st := &statement{audio: 0, direction: both, ptime: clampPtime(ptime, 0)}
 	if before != nil {
 		// RFC 3264 §8: an m= line once agreed keeps its place.
 		st.lines, st.audio = before.lines, before.audio
 	}
-	order := slices.Clone(prefer)
-	for _, k := range ourCodecs {
+	order := slices.DeleteFunc(slices.Clone(prefer), func(k kind) bool { return !slices.Contains(all, k) })
+	for _, k := range all {
 		if !slices.Contains(order, k) {
 			order = append(order, k)
 		}
@@ -140,7 +140,11 @@ func (s *Session) Offer() ([]byte, error) {
 	if t := s.terms.Load(); t != nil && prefer == nil {
 		prefer, ptime = []kind{t.audio}, t.ptime // no change without a reason
 	}
-	st := offerStatement(s.said, prefer, event, ptime)
+	all := ourCodecs
+	if policy := s.policy.Load(); policy != nil {
+		all = *policy
+	}
+	st := offerStatement(s.said, prefer, all, event, ptime)
 	body, err := s.say(st)
 	if err != nil {
 		return nil, fmt.Errorf("offer: %w", err)
@@ -235,13 +239,35 @@ func (s *Session) Prefer(other *Session) {
 	s.wish.Store(&wish{codecs: []kind{t.audio}, ptime: t.ptime})
 }
 
+// Restrict makes the coming offers hold these codecs in this order and no others, "PCMU" and "PCMA". What is not
+// among ours is passed over; when nothing is left, all are offered. Answers take what the peer has, these first.
+func (s *Session) Restrict(codecs []string) {
+	var policy []kind
+	for _, name := range codecs {
+		for _, k := range ourCodecs {
+			if k.name() == name {
+				policy = append(policy, k)
+			}
+		}
+	}
+	if len(policy) > 0 {
+		s.policy.Store(&policy)
+	}
+}
+
 type wish struct {
 	codecs []kind
 	ptime  int
 }
 
 func (s *Session) preferred() ([]kind, int) {
-	if w := s.wish.Load(); w != nil {
+	w, policy := s.wish.Load(), s.policy.Load()
+	switch {
+	case policy != nil && s.terms.Load() == nil && w == nil:
+		return *policy, defaultPtime
+	case policy != nil && s.terms.Load() == nil:
+		return *policy, w.ptime
+	case w != nil:
 		return w.codecs, w.ptime
 	}
 	return nil, defaultPtime

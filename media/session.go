@@ -32,6 +32,7 @@ type Session struct {
 	offered *statement
 	claimed netip.AddrPort // the last address of the peer's SDP
 	wish    atomic.Pointer[wish]
+	policy  atomic.Pointer[[]kind] // what is offered to this peer, in order
 	terms   atomic.Pointer[terms]
 	changed chan struct{}
 
