@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,9 +48,11 @@ func (s *Server) updateAccount(ctx context.Context, q *request) (reply, error) {
 
 func applyAccount(a *store.Account, patch []byte) error {
 	parking := int(a.ParkingTimeout / time.Second)
+	countries := stringList(a.OutboundCountries)
 	in, err := patched(contract.AccountPatch{
 		Name: &a.Name, Email: optional(a.Email), Timezone: &a.Timezone, Country: &a.Country, BillingAddress: optional(a.BillingAddress),
-		ExtensionLength: &a.ExtensionLength, TranscriptionEnabled: &a.TranscriptionEnabled, RecordingEnabled: &a.RecordingEnabled,
+		ExtensionLength: &a.ExtensionLength, DefaultOutboundNumberID: optional(string(a.DefaultOutboundNumberID)), OutboundCountries: &countries,
+		TranscriptionEnabled: &a.TranscriptionEnabled, RecordingEnabled: &a.RecordingEnabled,
 		ParkingTimeoutS: &parking, InboundFaxLimit: &a.InboundFaxLimit, OutboundFaxLimit: &a.OutboundFaxLimit, TraceDays: &a.TraceDays,
 	}, patch)
 	if err != nil {
@@ -58,8 +61,18 @@ func applyAccount(a *store.Account, patch []byte) error {
 	a.Name, a.Email = strings.TrimSpace(value(in.Name)), strings.TrimSpace(value(in.Email))
 	a.Timezone, a.Country = value(in.Timezone), strings.ToUpper(value(in.Country))
 	a.BillingAddress, a.ExtensionLength = value(in.BillingAddress), value(in.ExtensionLength)
+	a.DefaultOutboundNumberID, a.OutboundCountries = store.ID(value(in.DefaultOutboundNumberID)), upper(value(in.OutboundCountries))
 	a.TranscriptionEnabled, a.RecordingEnabled = value(in.TranscriptionEnabled), value(in.RecordingEnabled)
 	a.ParkingTimeout = time.Duration(value(in.ParkingTimeoutS)) * time.Second
 	a.InboundFaxLimit, a.OutboundFaxLimit, a.TraceDays = value(in.InboundFaxLimit), value(in.OutboundFaxLimit), value(in.TraceDays)
 	return nil
+}
+
+// upper is a list of country codes as they are kept; nil stays nil.
+func upper(countries []string) []string {
+	countries = slices.Clone(countries)
+	for i := range countries {
+		countries[i] = strings.ToUpper(countries[i])
+	}
+	return countries
 }

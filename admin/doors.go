@@ -18,6 +18,7 @@ type Changes interface {
 	AccountChanges
 	UserChanges
 	DeviceChanges
+	TrunkChanges
 	MessageChanges
 	SignInChanges
 	// Note adds an entry to the activity log that no other method makes.
@@ -49,6 +50,18 @@ type DeviceChanges interface {
 	DeleteDevice(id store.ID, ifVersion int64) error
 }
 
+// TrunkChanges are changes of trunks and numbers.
+type TrunkChanges interface {
+	Trunk(id store.ID) (store.Trunk, error)
+	CreateTrunk(t *store.Trunk) error
+	SaveTrunk(t *store.Trunk, ifVersion int64) error
+	DeleteTrunk(id store.ID, ifVersion int64) error
+	Number(id store.ID) (store.Number, error)
+	CreateNumber(n *store.Number) error
+	SaveNumber(n *store.Number, ifVersion int64) error
+	DeleteNumber(id store.ID, ifVersion int64) error
+}
+
 // MessageChanges are changes of voicemail messages.
 type MessageChanges interface {
 	SetMessageRead(id store.ID, read bool) error
@@ -69,6 +82,7 @@ type Reads interface {
 	AccountReads
 	UserReads
 	DeviceReads
+	TrunkReads
 	MessageReads
 	LogReads
 	TraceReads
@@ -95,6 +109,14 @@ type DeviceReads interface {
 	Device(ctx context.Context, account, id store.ID) (store.Device, error)
 	Devices(ctx context.Context, account store.ID, f store.DeviceFilter, p store.Page) ([]store.Device, string, error)
 	ProvisionFetches(ctx context.Context, account, device store.ID, p store.Page) ([]store.ProvisionFetch, string, error)
+}
+
+// TrunkReads are reads of trunks and numbers.
+type TrunkReads interface {
+	Trunk(ctx context.Context, account, id store.ID) (store.Trunk, error)
+	TrunksOf(ctx context.Context, account store.ID, p store.Page) ([]store.Trunk, string, error)
+	Number(ctx context.Context, account, id store.ID) (store.Number, error)
+	Numbers(ctx context.Context, account store.ID, f store.NumberFilter, p store.Page) ([]store.Number, string, error)
 }
 
 // MessageReads are reads of voicemail. MailboxCounts answers from memory.

@@ -28,6 +28,7 @@ type Config struct {
 	Bus          *event.Bus
 	Calls        Calls
 	Phones       Phones
+	Trunks       Trunks // nil: nothing is known of them
 	Provisioning Provisioning
 	Watch        Watch
 	Plan         Planner

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"pbx/admin/contract"
@@ -27,13 +28,23 @@ func (s *Server) simulate(_ context.Context, q *request) (reply, error) {
 	return ok(v)
 }
 
-// callerOf reads who is supposed to call: a user's id, an extension, or a number of somebody else.
+// anyTrunk stands for a carrier when it does not matter which.
+const anyTrunk store.ID = "any"
+
+// callerOf reads who is supposed to call: a user's id, an extension, a trunk's id for a call from outside, or a number: an
+// international one comes from outside too.
 func callerOf(snap *store.Snapshot, from string) dialplan.Caller {
 	u := snap.User(store.ID(from))
 	if u == nil {
 		u = snap.UserByExtension(from)
 	}
-	if u == nil {
+	switch {
+	case u != nil:
+	case snap.Trunk(store.ID(from)) != nil:
+		return dialplan.Caller{Trunk: store.ID(from)}
+	case strings.HasPrefix(from, "+"):
+		return dialplan.Caller{Trunk: anyTrunk, Number: from}
+	default:
 		return dialplan.Caller{Number: from}
 	}
 	return dialplan.Caller{User: u.ID, Number: u.Extension}

@@ -41,6 +41,7 @@ func (s *Server) createUser(ctx context.Context, q *request) (reply, error) {
 	}
 	u := store.User{
 		Name: strings.TrimSpace(in.Name), Email: strings.TrimSpace(value(in.Email)), Username: value(in.Username), Extension: value(in.Extension),
+		OutboundNumberID: store.ID(value(in.OutboundNumberID)), OutboundCountries: upper(value(in.OutboundCountries)),
 		Role: store.Role(valueOr(in.Role, contract.Role(store.Member))), DoNotDisturb: value(in.DoNotDisturb),
 		RingTimeout: time.Duration(valueOr(in.RingTimeoutS, int(defaultRing/time.Second))) * time.Second,
 		Voicemail:   store.Voicemail{Enabled: true},
@@ -125,6 +126,7 @@ func applyUser(u *store.User, patch []byte, pin pinChange) error {
 	role := contract.Role(u.Role)
 	in, err := patched(contract.UserPatch{
 		Name: &u.Name, Email: optional(u.Email), Username: optional(u.Username), Extension: optional(u.Extension), Role: &role,
+		OutboundNumberID: optional(string(u.OutboundNumberID)), OutboundCountries: optionalList(u.OutboundCountries),
 		DoNotDisturb: &u.DoNotDisturb, RingTimeoutS: &seconds,
 		Voicemail: &contract.VoicemailSettingsPatch{Enabled: &u.Voicemail.Enabled},
 	}, patch)
@@ -133,8 +135,17 @@ func applyUser(u *store.User, patch []byte, pin pinChange) error {
 	}
 	u.Name, u.Email, u.Username = strings.TrimSpace(value(in.Name)), strings.TrimSpace(value(in.Email)), value(in.Username)
 	u.Extension, u.Role = value(in.Extension), store.Role(value(in.Role))
+	u.OutboundNumberID, u.OutboundCountries = store.ID(value(in.OutboundNumberID)), upper(value(in.OutboundCountries))
 	u.DoNotDisturb, u.RingTimeout = value(in.DoNotDisturb), time.Duration(value(in.RingTimeoutS))*time.Second
 	return applyVoicemail(u, in.Voicemail, pin)
+}
+
+// optionalList is a list that may be absent, which is not the same as empty.
+func optionalList(items []string) *[]string {
+	if items == nil {
+		return nil
+	}
+	return &items
 }
 
 // changeUser changes one user under the version that the caller named. A changed password ends the user's other sessions.

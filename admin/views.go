@@ -32,6 +32,7 @@ func accountView(a *store.Account, role store.Role) contract.Account {
 		ID: string(a.ID), Version: a.Version,
 		Name: a.Name, Email: a.Email, Timezone: a.Timezone, Country: a.Country, BillingAddress: a.BillingAddress,
 		ExtensionLength: a.ExtensionLength, HoldMusicClipID: optional(string(a.HoldMusicClipID)),
+		DefaultOutboundNumberID: optional(string(a.DefaultOutboundNumberID)), OutboundCountries: stringList(a.OutboundCountries),
 		TranscriptionEnabled: a.TranscriptionEnabled, RecordingEnabled: a.RecordingEnabled,
 		ParkingTimeoutS: int(a.ParkingTimeout / time.Second),
 		InboundFaxLimit: a.InboundFaxLimit, OutboundFaxLimit: a.OutboundFaxLimit, TraceDays: a.TraceDays,
@@ -48,6 +49,7 @@ func (s *Server) userView(snap *store.Snapshot, u *store.User) contract.User {
 	v := contract.User{
 		ID: string(u.ID), Version: u.Version,
 		Name: u.Name, Email: optional(u.Email), Username: optional(u.Username), Role: contract.Role(u.Role), Extension: optional(u.Extension),
+		OutboundNumberID: optional(string(u.OutboundNumberID)), OutboundCountries: optionalList(u.OutboundCountries),
 		DoNotDisturb: u.DoNotDisturb, RingTimeoutS: int(u.RingTimeout / time.Second),
 		Voicemail:   contract.VoicemailSettings{Enabled: u.Voicemail.Enabled, HasPin: u.Voicemail.HasPIN()},
 		HasPassword: u.PasswordHash != "", Devices: []contract.UserDevice{},

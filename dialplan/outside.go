@@ -241,3 +241,33 @@ func price(rates []store.Rate, number string) (perMinute int, known bool) {
 	}
 	return perMinute, known
 }
+
+// Written is how a trunk would get a call.
+type Written struct {
+	Number  string // what was dialled means this one; empty: no number of the public network
+	Written string // as the carrier gets it
+	Served  bool   // the trunk serves it
+	Caller  string // the account's number as the carrier gets it; empty: none
+}
+
+// Written tells how a number that somebody dials would be written to a trunk.
+func (p *Plan) Written(trunk store.ID, dialed string) Written {
+	i := slices.IndexFunc(p.trunks, func(t store.Trunk) bool { return t.ID == trunk })
+	if i < 0 {
+		return Written{}
+	}
+	t, w := &p.trunks[i], Written{Number: Normalize(dialed)}
+	if number, ok := p.emergency(w.Number); ok {
+		w.Number, w.Served = number, true
+	} else if number, ok := p.home.e164(w.Number); ok {
+		w.Number = number
+		_, w.Served = longest(t.Prefixes, number)
+	} else if w.Served = p.home.isShort(w.Number); !w.Served {
+		w.Number = ""
+	}
+	w.Written = p.home.spell(w.Number, t.Format)
+	if caller := p.shown(nil); caller.Number != "" {
+		w.Caller = p.home.spell(caller.Number, t.Format)
+	}
+	return w
+}

@@ -136,6 +136,48 @@ func (e CallTransferSide) Valid() bool {
 	}
 }
 
+// Defines values for Codec.
+const (
+	PCMA Codec = "PCMA"
+	PCMU Codec = "PCMU"
+)
+
+// Valid indicates whether the value is a known member of the Codec enum.
+func (e Codec) Valid() bool {
+	switch e {
+	case PCMA:
+		return true
+	case PCMU:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DestinationType.
+const (
+	DestinationTypeExternal DestinationType = "external"
+	DestinationTypeHangup   DestinationType = "hangup"
+	DestinationTypeMailbox  DestinationType = "mailbox"
+	DestinationTypeUser     DestinationType = "user"
+)
+
+// Valid indicates whether the value is a known member of the DestinationType enum.
+func (e DestinationType) Valid() bool {
+	switch e {
+	case DestinationTypeExternal:
+		return true
+	case DestinationTypeHangup:
+		return true
+	case DestinationTypeMailbox:
+		return true
+	case DestinationTypeUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeviceKind.
 const (
 	DectBase    DeviceKind = "dect_base"
@@ -175,6 +217,66 @@ func (e Digest) Valid() bool {
 	case Md5:
 		return true
 	case Sha256:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NumberFormat.
+const (
+	Digits   NumberFormat = "digits"
+	E164     NumberFormat = "e164"
+	N00      NumberFormat = "00"
+	National NumberFormat = "national"
+)
+
+// Valid indicates whether the value is a known member of the NumberFormat enum.
+func (e NumberFormat) Valid() bool {
+	switch e {
+	case Digits:
+		return true
+	case E164:
+		return true
+	case N00:
+		return true
+	case National:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NumberKind.
+const (
+	Managed   NumberKind = "managed"
+	Unmanaged NumberKind = "unmanaged"
+)
+
+// Valid indicates whether the value is a known member of the NumberKind enum.
+func (e NumberKind) Valid() bool {
+	switch e {
+	case Managed:
+		return true
+	case Unmanaged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NumberStatus.
+const (
+	Active              NumberStatus = "active"
+	PendingVerification NumberStatus = "pending_verification"
+)
+
+// Valid indicates whether the value is a known member of the NumberStatus enum.
+func (e NumberStatus) Valid() bool {
+	switch e {
+	case Active:
+		return true
+	case PendingVerification:
 		return true
 	default:
 		return false
@@ -240,25 +342,91 @@ func (e TraceMessageDirection) Valid() bool {
 
 // Defines values for Transport.
 const (
-	TCP Transport = "tcp"
-	TLS Transport = "tls"
-	UDP Transport = "udp"
-	Ws  Transport = "ws"
-	Wss Transport = "wss"
+	TransportTCP Transport = "tcp"
+	TransportTLS Transport = "tls"
+	TransportUDP Transport = "udp"
+	TransportWs  Transport = "ws"
+	TransportWss Transport = "wss"
 )
 
 // Valid indicates whether the value is a known member of the Transport enum.
 func (e Transport) Valid() bool {
 	switch e {
-	case TCP:
+	case TransportTCP:
 		return true
-	case TLS:
+	case TransportTLS:
 		return true
-	case UDP:
+	case TransportUDP:
 		return true
-	case Ws:
+	case TransportWs:
 		return true
-	case Wss:
+	case TransportWss:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TrunkDiversion.
+const (
+	Diversion   TrunkDiversion = "diversion"
+	HistoryInfo TrunkDiversion = "history-info"
+	None        TrunkDiversion = "none"
+)
+
+// Valid indicates whether the value is a known member of the TrunkDiversion enum.
+func (e TrunkDiversion) Valid() bool {
+	switch e {
+	case Diversion:
+		return true
+	case HistoryInfo:
+		return true
+	case None:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TrunkIdentity.
+const (
+	TrunkIdentityFrom TrunkIdentity = "from"
+	TrunkIdentityPai  TrunkIdentity = "pai"
+	TrunkIdentityRpid TrunkIdentity = "rpid"
+)
+
+// Valid indicates whether the value is a known member of the TrunkIdentity enum.
+func (e TrunkIdentity) Valid() bool {
+	switch e {
+	case TrunkIdentityFrom:
+		return true
+	case TrunkIdentityPai:
+		return true
+	case TrunkIdentityRpid:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TrunkTransport.
+const (
+	TrunkTransportLessThanNil TrunkTransport = "<nil>"
+	TrunkTransportTCP         TrunkTransport = "tcp"
+	TrunkTransportTLS         TrunkTransport = "tls"
+	TrunkTransportUDP         TrunkTransport = "udp"
+)
+
+// Valid indicates whether the value is a known member of the TrunkTransport enum.
+func (e TrunkTransport) Valid() bool {
+	switch e {
+	case TrunkTransportLessThanNil:
+		return true
+	case TrunkTransportTCP:
+		return true
+	case TrunkTransportTLS:
+		return true
+	case TrunkTransportUDP:
 		return true
 	default:
 		return false
@@ -320,8 +488,11 @@ type Account struct {
 	Country string `json:"country"`
 
 	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
-	CreatedAt Time   `json:"created_at"`
-	Email     string `json:"email"`
+	CreatedAt Time `json:"created_at"`
+
+	// DefaultOutboundNumberID The number that calls to the outside show; null: none is shown.
+	DefaultOutboundNumberID *NullableID `json:"default_outbound_number_id"`
+	Email                   string      `json:"email"`
 
 	// ExtensionLength Examples: 3
 	ExtensionLength int `json:"extension_length"`
@@ -334,8 +505,11 @@ type Account struct {
 	InboundFaxLimit int `json:"inbound_fax_limit"`
 
 	// Name Examples: Acme
-	Name             string `json:"name"`
-	OutboundFaxLimit int    `json:"outbound_fax_limit"`
+	Name string `json:"name"`
+
+	// OutboundCountries Countries that may be called beside the account's own, ISO codes; "*": all.
+	OutboundCountries []string `json:"outbound_countries"`
+	OutboundFaxLimit  int      `json:"outbound_fax_limit"`
 
 	// ParkingTimeoutS Examples: 120
 	ParkingTimeoutS  int  `json:"parking_timeout_s"`
@@ -374,18 +548,24 @@ type AccountList struct {
 type AccountPatch struct {
 	BillingAddress *string `json:"billing_address,omitempty"`
 	Country        *string `json:"country,omitempty"`
-	Email          *string `json:"email,omitempty"`
+
+	// DefaultOutboundNumberID The number that calls to the outside show; null: none is shown.
+	DefaultOutboundNumberID *NullableID `json:"default_outbound_number_id,omitempty"`
+	Email                   *string     `json:"email,omitempty"`
 
 	// ExtensionLength Refused while an existing extension has another length.
-	ExtensionLength      *int    `json:"extension_length,omitempty"`
-	InboundFaxLimit      *int    `json:"inbound_fax_limit,omitempty"`
-	Name                 *string `json:"name,omitempty"`
-	OutboundFaxLimit     *int    `json:"outbound_fax_limit,omitempty"`
-	ParkingTimeoutS      *int    `json:"parking_timeout_s,omitempty"`
-	RecordingEnabled     *bool   `json:"recording_enabled,omitempty"`
-	Timezone             *string `json:"timezone,omitempty"`
-	TraceDays            *int    `json:"trace_days,omitempty"`
-	TranscriptionEnabled *bool   `json:"transcription_enabled,omitempty"`
+	ExtensionLength *int    `json:"extension_length,omitempty"`
+	InboundFaxLimit *int    `json:"inbound_fax_limit,omitempty"`
+	Name            *string `json:"name,omitempty"`
+
+	// OutboundCountries Countries that may be called beside the account's own, ISO codes; "*": all.
+	OutboundCountries    *[]string `json:"outbound_countries,omitempty"`
+	OutboundFaxLimit     *int      `json:"outbound_fax_limit,omitempty"`
+	ParkingTimeoutS      *int      `json:"parking_timeout_s,omitempty"`
+	RecordingEnabled     *bool     `json:"recording_enabled,omitempty"`
+	Timezone             *string   `json:"timezone,omitempty"`
+	TraceDays            *int      `json:"trace_days,omitempty"`
+	TranscriptionEnabled *bool     `json:"transcription_enabled,omitempty"`
 }
 
 // Activity defines model for Activity.
@@ -661,6 +841,9 @@ type Caller struct {
 	Number string `json:"number"`
 }
 
+// Codec defines model for Codec.
+type Codec string
+
 // CreatedLine defines model for CreatedLine.
 type CreatedLine struct {
 	// Domain Examples: 192.168.1.10
@@ -695,6 +878,16 @@ type CreatedLine struct {
 	// Examples: k7m2p9x4qa
 	Username string `json:"username"`
 }
+
+// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
+type Destination struct {
+	ID     *string         `json:"id,omitempty"`
+	Number *string         `json:"number,omitempty"`
+	Type   DestinationType `json:"type"`
+}
+
+// DestinationType defines model for Destination.Type.
+type DestinationType string
 
 // Device defines model for Device.
 type Device struct {
@@ -996,6 +1189,92 @@ type NullableID = string
 // NullableTime defines model for NullableTime.
 type NullableTime = time.Time
 
+// Number defines model for Number.
+type Number struct {
+	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
+	CreatedAt Time `json:"created_at"`
+
+	// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
+	Destination Destination `json:"destination"`
+
+	// DestinationLabel In words.
+	//
+	// Examples: Ada Lovelace (101)
+	DestinationLabel string `json:"destination_label"`
+
+	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ID    ID         `json:"id"`
+	Kind  NumberKind `json:"kind"`
+	Label string     `json:"label"`
+
+	// Number E.164.
+	//
+	// Examples: +4930123456
+	Number string `json:"number"`
+
+	// Status A pending number cannot be shown to others.
+	Status NumberStatus `json:"status"`
+
+	// TrunkID That delivers it, and that calls showing it prefer; null: any.
+	TrunkID   *NullableID `json:"trunk_id"`
+	TrunkName *string     `json:"trunk_name"`
+
+	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
+	UpdatedAt Time `json:"updated_at"`
+
+	// Version Grows by one with each change; for `If-Match`.
+	//
+	// Examples: 3
+	Version Version `json:"version"`
+}
+
+// NumberCreate defines model for NumberCreate.
+type NumberCreate struct {
+	// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
+	Destination Destination `json:"destination"`
+	Kind        *NumberKind `json:"kind,omitempty"`
+	Label       *string     `json:"label,omitempty"`
+
+	// Number In any spelling of the account's country; kept as E.164.
+	//
+	// Examples: +4930123456
+	Number string `json:"number"`
+
+	// Status A pending number cannot be shown to others.
+	Status  *NumberStatus `json:"status,omitempty"`
+	TrunkID *NullableID   `json:"trunk_id,omitempty"`
+}
+
+// NumberFormat defines model for NumberFormat.
+type NumberFormat string
+
+// NumberKind defines model for NumberKind.
+type NumberKind string
+
+// NumberList defines model for NumberList.
+type NumberList struct {
+	Items []Number `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+}
+
+// NumberPatch defines model for NumberPatch.
+type NumberPatch struct {
+	// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
+	Destination *Destination `json:"destination,omitempty"`
+	Kind        *NumberKind  `json:"kind,omitempty"`
+	Label       *string      `json:"label,omitempty"`
+	Number      *string      `json:"number,omitempty"`
+
+	// Status A pending number cannot be shown to others.
+	Status  *NumberStatus `json:"status,omitempty"`
+	TrunkID *NullableID   `json:"trunk_id,omitempty"`
+}
+
+// NumberStatus A pending number cannot be shown to others.
+type NumberStatus string
+
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
 	CurrentPassword string `json:"current_password"`
@@ -1125,6 +1404,17 @@ type ProvisioningRotated struct {
 	PhoneAdminPassword string `json:"phone_admin_password"`
 	Token              string `json:"token"`
 	URL                string `json:"url"`
+}
+
+// Rate defines model for Rate.
+type Rate struct {
+	// PerMinute In ten-thousandths of the currency.
+	//
+	// Examples: 150
+	PerMinute int `json:"per_minute"`
+
+	// Prefix Examples: +4930
+	Prefix string `json:"prefix"`
 }
 
 // Registration defines model for Registration.
@@ -1422,6 +1712,336 @@ type TraceMessageDirection string
 // Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 type Transport string
 
+// Trunk defines model for Trunk.
+type Trunk struct {
+	Auth TrunkAuth `json:"auth"`
+
+	// Codecs Offered in this order; empty: all.
+	Codecs []Codec `json:"codecs"`
+
+	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
+	CreatedAt Time `json:"created_at"`
+
+	// Diversion How forwarded calls say who forwarded them.
+	Diversion TrunkDiversion `json:"diversion"`
+
+	// EmergencyReserve Of `max_calls`, kept free for emergency calls.
+	EmergencyReserve int  `json:"emergency_reserve"`
+	Enabled          bool `json:"enabled"`
+
+	// ExpiryS Of the registration.
+	ExpiryS int `json:"expiry_s"`
+
+	// Format How numbers are written: +4930…, 4930…, 030…, 004930…
+	Format NumberFormat `json:"format"`
+
+	// FromDomain Host of our From; null: `host`.
+	FromDomain *string `json:"from_domain"`
+
+	// Host Name or IP address. A name without a port is looked up by NAPTR and SRV.
+	//
+	// Examples: sip.carrier.example
+	Host string `json:"host"`
+
+	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ID ID `json:"id"`
+
+	// Identity How the caller is told: in From alone, also in P-Asserted-Identity, or in Remote-Party-ID.
+	Identity TrunkIdentity `json:"identity"`
+
+	// MaxCalls Calls at once, both directions; 0: no limit.
+	MaxCalls int `json:"max_calls"`
+	MaxIn    int `json:"max_in"`
+	MaxOut   int `json:"max_out"`
+
+	// Messages Text messages are exchanged.
+	Messages bool `json:"messages"`
+
+	// Name Examples: Carrier
+	Name string `json:"name"`
+
+	// Options The carrier is asked by OPTIONS whether it is there.
+	Options bool `json:"options"`
+
+	// OutboundProxy host or host:port that requests are sent to instead of `host`.
+	OutboundProxy *string `json:"outbound_proxy"`
+
+	// Port Null: looked up, or the usual one.
+	Port *int `json:"port"`
+
+	// Prefixes Beginnings of the numbers that it serves; empty: all.
+	//
+	// Examples: ["+49"]
+	Prefixes []string `json:"prefixes"`
+
+	// Priority Lower goes first among trunks that serve a number equally well.
+	Priority int `json:"priority"`
+
+	// Rates Cheaper goes first among those of one priority.
+	Rates []Rate `json:"rates"`
+
+	// Register We register at the carrier; else it knows us by our address.
+	Register bool `json:"register"`
+
+	// Sources Addresses or networks that calls may come from, beside what `host` means.
+	//
+	// Examples: ["192.0.2.0/24"]
+	Sources []string    `json:"sources"`
+	Status  TrunkStatus `json:"status"`
+
+	// Transport Null: as the look-up says, else udp.
+	Transport *TrunkTransport `json:"transport"`
+
+	// TrustIdentity The carrier tells the truth about callers, and is told who calls even when the number is withheld.
+	TrustIdentity bool `json:"trust_identity"`
+
+	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
+	UpdatedAt Time `json:"updated_at"`
+
+	// Version Grows by one with each change; for `If-Match`.
+	//
+	// Examples: 3
+	Version Version `json:"version"`
+}
+
+// TrunkAuth defines model for TrunkAuth.
+type TrunkAuth struct {
+	// AuthUsername In answers to challenges, when it differs from `username`.
+	AuthUsername *string `json:"auth_username"`
+	HasPassword  bool    `json:"has_password"`
+	Username     string  `json:"username"`
+}
+
+// TrunkAuthInput defines model for TrunkAuthInput.
+type TrunkAuthInput struct {
+	AuthUsername *string `json:"auth_username,omitempty"`
+	Password     *string `json:"password,omitempty"`
+	Username     *string `json:"username,omitempty"`
+}
+
+// TrunkCreate defines model for TrunkCreate.
+type TrunkCreate struct {
+	Auth *TrunkAuthInput `json:"auth,omitempty"`
+
+	// Codecs Offered in this order; empty: all.
+	Codecs *[]Codec `json:"codecs,omitempty"`
+
+	// Diversion How forwarded calls say who forwarded them.
+	Diversion *TrunkDiversion `json:"diversion,omitempty"`
+
+	// EmergencyReserve Of `max_calls`, kept free for emergency calls.
+	EmergencyReserve *int  `json:"emergency_reserve,omitempty"`
+	Enabled          *bool `json:"enabled,omitempty"`
+
+	// ExpiryS Of the registration.
+	ExpiryS *int `json:"expiry_s,omitempty"`
+
+	// Format How numbers are written: +4930…, 4930…, 030…, 004930…
+	Format *NumberFormat `json:"format,omitempty"`
+
+	// FromDomain Host of our From; null: `host`.
+	FromDomain *string `json:"from_domain,omitempty"`
+
+	// Host Name or IP address. A name without a port is looked up by NAPTR and SRV.
+	//
+	// Examples: sip.carrier.example
+	Host string `json:"host"`
+
+	// Identity How the caller is told: in From alone, also in P-Asserted-Identity, or in Remote-Party-ID.
+	Identity *TrunkIdentity `json:"identity,omitempty"`
+
+	// MaxCalls Calls at once, both directions; 0: no limit.
+	MaxCalls *int `json:"max_calls,omitempty"`
+	MaxIn    *int `json:"max_in,omitempty"`
+	MaxOut   *int `json:"max_out,omitempty"`
+
+	// Messages Text messages are exchanged.
+	Messages *bool `json:"messages,omitempty"`
+
+	// Name Examples: Carrier
+	Name string `json:"name"`
+
+	// Options The carrier is asked by OPTIONS whether it is there.
+	Options *bool `json:"options,omitempty"`
+
+	// OutboundProxy host or host:port that requests are sent to instead of `host`.
+	OutboundProxy *string `json:"outbound_proxy,omitempty"`
+
+	// Port Null: looked up, or the usual one.
+	Port *int `json:"port,omitempty"`
+
+	// Prefixes Beginnings of the numbers that it serves; empty: all.
+	//
+	// Examples: ["+49"]
+	Prefixes *[]string `json:"prefixes,omitempty"`
+
+	// Priority Lower goes first among trunks that serve a number equally well.
+	Priority *int `json:"priority,omitempty"`
+
+	// Rates Cheaper goes first among those of one priority.
+	Rates *[]Rate `json:"rates,omitempty"`
+
+	// Register We register at the carrier; else it knows us by our address.
+	Register *bool `json:"register,omitempty"`
+
+	// Sources Addresses or networks that calls may come from, beside what `host` means.
+	//
+	// Examples: ["192.0.2.0/24"]
+	Sources *[]string `json:"sources,omitempty"`
+
+	// Transport Null: as the look-up says, else udp.
+	Transport *TrunkTransport `json:"transport,omitempty"`
+
+	// TrustIdentity The carrier tells the truth about callers, and is told who calls even when the number is withheld.
+	TrustIdentity *bool `json:"trust_identity,omitempty"`
+}
+
+// TrunkDiversion defines model for TrunkDiversion.
+type TrunkDiversion string
+
+// TrunkIdentity defines model for TrunkIdentity.
+type TrunkIdentity string
+
+// TrunkList defines model for TrunkList.
+type TrunkList struct {
+	Items []Trunk `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+}
+
+// TrunkPatch defines model for TrunkPatch.
+type TrunkPatch struct {
+	Auth *TrunkAuthInput `json:"auth,omitempty"`
+
+	// Codecs Offered in this order; empty: all.
+	Codecs *[]Codec `json:"codecs,omitempty"`
+
+	// Diversion How forwarded calls say who forwarded them.
+	Diversion *TrunkDiversion `json:"diversion,omitempty"`
+
+	// EmergencyReserve Of `max_calls`, kept free for emergency calls.
+	EmergencyReserve *int  `json:"emergency_reserve,omitempty"`
+	Enabled          *bool `json:"enabled,omitempty"`
+
+	// ExpiryS Of the registration.
+	ExpiryS *int `json:"expiry_s,omitempty"`
+
+	// Format How numbers are written: +4930…, 4930…, 030…, 004930…
+	Format *NumberFormat `json:"format,omitempty"`
+
+	// FromDomain Host of our From; null: `host`.
+	FromDomain *string `json:"from_domain,omitempty"`
+
+	// Host Name or IP address. A name without a port is looked up by NAPTR and SRV.
+	//
+	// Examples: sip.carrier.example
+	Host *string `json:"host,omitempty"`
+
+	// Identity How the caller is told: in From alone, also in P-Asserted-Identity, or in Remote-Party-ID.
+	Identity *TrunkIdentity `json:"identity,omitempty"`
+
+	// MaxCalls Calls at once, both directions; 0: no limit.
+	MaxCalls *int `json:"max_calls,omitempty"`
+	MaxIn    *int `json:"max_in,omitempty"`
+	MaxOut   *int `json:"max_out,omitempty"`
+
+	// Messages Text messages are exchanged.
+	Messages *bool `json:"messages,omitempty"`
+
+	// Name Examples: Carrier
+	Name *string `json:"name,omitempty"`
+
+	// Options The carrier is asked by OPTIONS whether it is there.
+	Options *bool `json:"options,omitempty"`
+
+	// OutboundProxy host or host:port that requests are sent to instead of `host`.
+	OutboundProxy *string `json:"outbound_proxy,omitempty"`
+
+	// Port Null: looked up, or the usual one.
+	Port *int `json:"port,omitempty"`
+
+	// Prefixes Beginnings of the numbers that it serves; empty: all.
+	//
+	// Examples: ["+49"]
+	Prefixes *[]string `json:"prefixes,omitempty"`
+
+	// Priority Lower goes first among trunks that serve a number equally well.
+	Priority *int `json:"priority,omitempty"`
+
+	// Rates Cheaper goes first among those of one priority.
+	Rates *[]Rate `json:"rates,omitempty"`
+
+	// Register We register at the carrier; else it knows us by our address.
+	Register *bool `json:"register,omitempty"`
+
+	// Sources Addresses or networks that calls may come from, beside what `host` means.
+	//
+	// Examples: ["192.0.2.0/24"]
+	Sources *[]string `json:"sources,omitempty"`
+
+	// Transport Null: as the look-up says, else udp.
+	Transport *TrunkTransport `json:"transport,omitempty"`
+
+	// TrustIdentity The carrier tells the truth about callers, and is told who calls even when the number is withheld.
+	TrustIdentity *bool `json:"trust_identity,omitempty"`
+}
+
+// TrunkStatus defines model for TrunkStatus.
+type TrunkStatus struct {
+	// Calls Up now.
+	Calls int `json:"calls"`
+
+	// NextTry Of the registration.
+	NextTry *NullableTime `json:"next_try"`
+
+	// Reachable Calls are tried: it answered lately, or nothing speaks against it.
+	Reachable bool `json:"reachable"`
+
+	// Reason In words.
+	//
+	// Examples: registered
+	Reason     string        `json:"reason"`
+	Registered bool          `json:"registered"`
+	RttMs      *float64      `json:"rtt_ms"`
+	Since      *NullableTime `json:"since"`
+
+	// Target The place in use.
+	//
+	// Examples: udp 192.0.2.7:5060
+	Target string `json:"target"`
+}
+
+// TrunkTest defines model for TrunkTest.
+type TrunkTest struct {
+	// Code The status of its answer.
+	Code   *int           `json:"code"`
+	Number *WrittenNumber `json:"number"`
+
+	// Reachable It answered.
+	Reachable bool `json:"reachable"`
+
+	// Reason In words.
+	Reason string   `json:"reason"`
+	RttMs  *float64 `json:"rtt_ms"`
+
+	// Targets Where the carrier was found, in the order to be tried.
+	//
+	// Examples: ["udp 192.0.2.7:5060"]
+	Targets []string `json:"targets"`
+}
+
+// TrunkTestRequest defines model for TrunkTestRequest.
+type TrunkTestRequest struct {
+	// Number A number as somebody would dial it.
+	//
+	// Examples: 030 123456
+	Number *string `json:"number,omitempty"`
+}
+
+// TrunkTransport defines model for TrunkTransport.
+type TrunkTransport string
+
 // User defines model for User.
 type User struct {
 	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
@@ -1446,6 +2066,12 @@ type User struct {
 
 	// Online At least one device is registered.
 	Online bool `json:"online"`
+
+	// OutboundCountries Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says.
+	OutboundCountries *[]string `json:"outbound_countries"`
+
+	// OutboundNumberID The number that calls to the outside show; null: the account's default.
+	OutboundNumberID *NullableID `json:"outbound_number_id"`
 
 	// RingTimeoutS Examples: 25
 	RingTimeoutS int  `json:"ring_timeout_s"`
@@ -1476,6 +2102,12 @@ type UserCreate struct {
 
 	// Name Examples: Bob Cho
 	Name string `json:"name"`
+
+	// OutboundCountries Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says.
+	OutboundCountries *[]string `json:"outbound_countries,omitempty"`
+
+	// OutboundNumberID The number that calls to the outside show; null: the account's default.
+	OutboundNumberID *NullableID `json:"outbound_number_id,omitempty"`
 
 	// Password Temporary password, at least 12 characters; without one the user cannot sign in.
 	Password     *string                 `json:"password,omitempty"`
@@ -1512,6 +2144,12 @@ type UserPatch struct {
 	Email        *string `json:"email,omitempty"`
 	Extension    *string `json:"extension,omitempty"`
 	Name         *string `json:"name,omitempty"`
+
+	// OutboundCountries Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says.
+	OutboundCountries *[]string `json:"outbound_countries,omitempty"`
+
+	// OutboundNumberID The number that calls to the outside show; null: the account's default.
+	OutboundNumberID *NullableID `json:"outbound_number_id,omitempty"`
 
 	// Password At least 12 characters.
 	Password     *string                 `json:"password,omitempty"`
@@ -1584,6 +2222,21 @@ type VoicemailSettingsPatch struct {
 	Pin *string `json:"pin,omitempty"`
 }
 
+// WrittenNumber defines model for WrittenNumber.
+type WrittenNumber struct {
+	// Caller The account's number, as the carrier gets it; null: none is shown.
+	Caller *string `json:"caller"`
+
+	// E164 What was dialled means this number; empty: none.
+	E164 string `json:"e164"`
+
+	// Served The trunk serves this number.
+	Served bool `json:"served"`
+
+	// Written As the carrier gets it.
+	Written string `json:"written"`
+}
+
 // AccountID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type AccountID = ID
 
@@ -1617,11 +2270,17 @@ type LineID = ID
 // MessageID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type MessageID = ID
 
+// NumberID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+type NumberID = ID
+
 // Search defines model for Search.
 type Search = string
 
 // To defines model for To.
 type To = time.Time
+
+// TrunkID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+type TrunkID = ID
 
 // UserID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type UserID = ID
@@ -1736,9 +2395,63 @@ type StreamEventsParams struct {
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 }
 
+// ListNumbersParams defines parameters for ListNumbers.
+type ListNumbersParams struct {
+	// Limit Most items of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Q Search text.
+	Q *Search `form:"q,omitempty" json:"q,omitempty"`
+
+	// TrunkID Only numbers of this trunk.
+	TrunkID *ID `form:"trunk_id,omitempty" json:"trunk_id,omitempty"`
+
+	// UserID Only numbers that lead to this user or their mailbox.
+	UserID *ID `form:"user_id,omitempty" json:"user_id,omitempty"`
+}
+
+// DeleteNumberParams defines parameters for DeleteNumber.
+type DeleteNumberParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateNumberParams defines parameters for UpdateNumber.
+type UpdateNumberParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // GetProvisioningParams defines parameters for GetProvisioning.
 type GetProvisioningParams struct {
 	Reveal *bool `form:"reveal,omitempty" json:"reveal,omitempty"`
+}
+
+// ListTrunksParams defines parameters for ListTrunks.
+type ListTrunksParams struct {
+	// Limit Most items of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Q Search text.
+	Q *Search `form:"q,omitempty" json:"q,omitempty"`
+}
+
+// DeleteTrunkParams defines parameters for DeleteTrunk.
+type DeleteTrunkParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateTrunkParams defines parameters for UpdateTrunk.
+type UpdateTrunkParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListUsersParams defines parameters for ListUsers.
@@ -1838,8 +2551,29 @@ type UpdateDeviceJSONRequestBody = DevicePatch
 // UpdateDeviceApplicationMergePatchPlusJSONRequestBody defines body for UpdateDevice for application/merge-patch+json ContentType.
 type UpdateDeviceApplicationMergePatchPlusJSONRequestBody = DevicePatch
 
+// CreateNumberJSONRequestBody defines body for CreateNumber for application/json ContentType.
+type CreateNumberJSONRequestBody = NumberCreate
+
+// UpdateNumberJSONRequestBody defines body for UpdateNumber for application/json ContentType.
+type UpdateNumberJSONRequestBody = NumberPatch
+
+// UpdateNumberApplicationMergePatchPlusJSONRequestBody defines body for UpdateNumber for application/merge-patch+json ContentType.
+type UpdateNumberApplicationMergePatchPlusJSONRequestBody = NumberPatch
+
 // SimulateJSONRequestBody defines body for Simulate for application/json ContentType.
 type SimulateJSONRequestBody = SimulationRequest
+
+// CreateTrunkJSONRequestBody defines body for CreateTrunk for application/json ContentType.
+type CreateTrunkJSONRequestBody = TrunkCreate
+
+// UpdateTrunkJSONRequestBody defines body for UpdateTrunk for application/json ContentType.
+type UpdateTrunkJSONRequestBody = TrunkPatch
+
+// UpdateTrunkApplicationMergePatchPlusJSONRequestBody defines body for UpdateTrunk for application/merge-patch+json ContentType.
+type UpdateTrunkApplicationMergePatchPlusJSONRequestBody = TrunkPatch
+
+// TestTrunkJSONRequestBody defines body for TestTrunk for application/json ContentType.
+type TestTrunkJSONRequestBody = TrunkTestRequest
 
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = UserCreate
