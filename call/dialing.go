@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"pbx/dialplan"
@@ -36,6 +37,7 @@ func (s dialing) Run(ctx context.Context, c *Call) Step {
 		c.because(t.Because)
 		c.note(fmt.Sprintf("%s over %s", t.Number, t.Name))
 		callee, end := c.dial(ctx, s, t)
+		s.party = c.instead(s.party)
 		switch {
 		case callee != nil:
 			return talking{s.party, callee}
@@ -128,48 +130,29 @@ func (e ending) passedOn(t dialplan.TrunkChoice) dialplan.Reject {
 	return r
 }
 
-var errSilent = errors.New("no answer at all")
-
 // dial tries one carrier. It returns who answered, or what came instead.
 func (c *Call) dial(ctx context.Context, s dialing, t dialplan.TrunkChoice) (*Party, ending) {
-	p, err := c.inviteOver(ctx, s, t)
-	if err != nil {
-		return nil, ending{err: err}
+	f := &fork{call: c, caller: s.party, early: true, news: make(chan forkNews), patience: silencePatience}
+	forked, lose := context.WithCancelCause(ctx)
+	var attempt sync.WaitGroup
+	attempt.Go(c.guarded(func() { f.attempt(forked, func() (*Party, error) { return c.inviteOver(forked, s, t) }) }))
+	f.comfort(ctx)
+	winner, err := f.watch(ctx, 1, ringPatience)
+	if err == nil {
+		lose(errElsewhere)
+	} else {
+		lose(err)
 	}
-	f := &fork{call: c, caller: s.party, early: true}
-	defer f.quiet()
-	silence, patience := time.NewTimer(silencePatience), time.NewTimer(ringPatience)
-	defer silence.Stop()
-	defer patience.Stop()
-	for {
-		select {
-		case progress := <-p.Leg.Progress():
-			silence.Stop()
-			if progress.Code >= 180 {
-				f.rang = true
-				f.tell(ctx, forkNews{party: p, progress: progress})
-			}
-		case <-p.Leg.Answered():
-			p.answered = true
-			p.Sound.Established()
-			return p, ending{}
-		case <-p.Done():
-			p.Sound.Close()
-			return nil, ending{cause: p.Leg.Cause(), rang: f.rang, heard: f.sound != nil}
-		case <-s.party.Done():
-			p.drop(sip.Cause{})
-			return nil, ending{err: c.gone(s.party)}
-		case <-ctx.Done():
-			p.drop(sip.Cause{})
-			return nil, ending{err: c.stopped()}
-		case <-silence.C:
-			p.drop(sip.Cause{})
-			return nil, ending{err: errSilent}
-		case <-patience.C:
-			p.drop(sip.Cause{})
-			return nil, ending{cause: sip.Cause{Code: 480, Reason: "nobody answers"}, rang: f.rang, heard: f.sound != nil}
-		}
+	attempt.Wait()
+	end := ending{cause: f.last.cause, rang: f.rang, heard: f.sound != nil, err: f.last.err}
+	f.quiet()
+	switch {
+	case errors.Is(err, errHungUp), errors.Is(err, errSilent):
+		end.err = err
+	case err != nil && !f.last.ended:
+		end.cause = sip.Cause{Code: 480, Reason: "nobody answered"}
 	}
+	return winner, end
 }
 
 // inviteOver sends the call to a carrier, with the codecs that it wants.

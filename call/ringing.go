@@ -81,6 +81,7 @@ var (
 	errDeclined    = errors.New("declined")
 	errNoAnswer    = errors.New("no answer")
 	errUnreachable = errors.New("unreachable")
+	errSilent      = errors.New("no answer at all")
 
 	errElsewhere = errors.New("answered elsewhere")
 )
@@ -104,7 +105,7 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 	forked, lose := context.WithCancelCause(ctx)
 	var attempts sync.WaitGroup
 	for _, b := range phones {
-		attempts.Go(c.guarded(func() { f.attempt(forked, caller, b) }))
+		attempts.Go(c.guarded(func() { f.attempt(forked, func() (*Party, error) { return c.invite(forked, caller, b, carried) }) }))
 	}
 	f.comfort(ctx)
 	winner, err := f.watch(ctx, len(phones), g.Timeout)
@@ -132,6 +133,8 @@ type fork struct {
 	speaks *Party        // whose
 
 	rang, busy bool
+	patience   time.Duration // for any answer at all; 0: no end
+	last       forkNews      // how the latest attempt ended
 }
 
 // forkNews is what an attempt has to say.
@@ -141,20 +144,27 @@ type forkNews struct {
 	answered bool
 	ended    bool
 	cause    sip.Cause
+	err      error // it could not even begin
 }
 
 // watch hears the attempts until one is answered or nothing more can come.
 func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Party, error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
+	var silence <-chan time.Time
+	if f.patience > 0 {
+		silence = time.After(f.patience)
+	}
 	for open > 0 {
 		select {
 		case n := <-f.news:
+			silence = nil
 			switch {
 			case n.answered:
 				return n.party, nil
 			case n.ended:
 				open--
+				f.last = n
 				// RFC 3261 §16.7 step 5: a 6xx speaks for all phones of the user.
 				if n.cause.Code >= 600 && n.cause.Code != 600 {
 					return nil, errDeclined
@@ -177,6 +187,8 @@ func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Pa
 			return nil, f.call.gone(f.caller)
 		case <-ctx.Done():
 			return nil, f.call.stopped()
+		case <-silence:
+			return nil, errSilent
 		case <-timer.C:
 			return nil, f.missed(false)
 		}
@@ -239,7 +251,7 @@ func (f *fork) quiet() {
 }
 
 // attempt rings one phone until it is answered, refused, or the fork needs it no more.
-func (f *fork) attempt(ctx context.Context, caller *Party, to store.Binding) {
+func (f *fork) attempt(ctx context.Context, invite func() (*Party, error)) {
 	tell := func(n forkNews) bool {
 		select {
 		case f.news <- n:
@@ -248,10 +260,10 @@ func (f *fork) attempt(ctx context.Context, caller *Party, to store.Binding) {
 			return false
 		}
 	}
-	p, err := f.call.invite(ctx, caller, to, f.carried)
+	p, err := invite()
 	if err != nil {
-		f.call.log.Warn("phone not rung", "device", to.DeviceID, "err", err)
-		tell(forkNews{ended: true, cause: sip.Cause{Code: 503, Reason: "not sent"}})
+		f.call.log.Warn("not rung", "err", err)
+		tell(forkNews{ended: true, cause: sip.Cause{Code: 503, Reason: "not sent"}, err: err})
 		return
 	}
 	won := false
@@ -311,7 +323,7 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, carr
 	leg, err := c.engine.SIP.Invite(ctx, o)
 	if err != nil {
 		sound.Close()
-		return nil, fmt.Errorf("invite %s: %w", to.ID, err)
+		return nil, fmt.Errorf("invite device %s: %w", to.DeviceID, err)
 	}
 	return &Party{Leg: leg, Sound: sound, Who: who}, nil
 }
