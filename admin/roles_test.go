@@ -15,6 +15,8 @@ var bodies = map[string]string{
 	"updateAccount": `{}`, "createUser": `{"name":"X","email":"x@acme.test"}`, "updateUser": `{}`,
 	"createDevice": `{"kind":"softphone","name":"X"}`, "updateDevice": `{}`, "updateVoicemailMessage": `{}`,
 	"createCall": `{"to":"101"}`, "transferCall": `{"to":"101"}`, "simulate": `{"to":"101"}`, "createSession": `{"login":"x","password":"y"}`,
+	"createTrunk": `{"name":"X","host":"192.0.2.1"}`, "updateTrunk": `{}`, "testTrunk": `{}`,
+	"createNumber": `{"number":"+4930123456","destination":{"type":"hangup"}}`, "updateNumber": `{}`,
 	"createBan":   `{"ip":"203.0.113.5"}`,
 	"createSetup": `{"account_name":"A","timezone":"UTC","admin_name":"A","admin_email":"a@a.test","admin_password":"long enough to be one"}`,
 }
@@ -30,7 +32,7 @@ var memberOperations = []string{
 // fill puts ids into the path of an operation.
 func (o *operation) fill(account, user, device, line, message, call store.ID) string {
 	return strings.NewReplacer("{account}", string(account), "{user}", string(user), "{device}", string(device), "{line}", string(line),
-		"{message}", string(message), "{call}", string(call), "{key}", "key_unknown", "{ip}", "192.0.2.99").Replace(o.path)
+		"{message}", string(message), "{call}", string(call), "{key}", "key_unknown", "{ip}", "192.0.2.99", "{trunk}", "trk_unknown", "{number}", "num_unknown").Replace(o.path)
 }
 
 func (c *client) try(o *operation, path string) *answer {
