@@ -191,7 +191,13 @@ func (l *Leg) provisional(res *sipmsg.Response) {
 	if l.wantCancel && !l.sentCancel {
 		l.sendCancel() // RFC 3261 §9.1: not before the first answer
 	}
-	if l.state == over || res.StatusCode == 100 {
+	if l.state == over {
+		return
+	}
+	if res.StatusCode == 100 {
+		if l.trunk.ID != "" { // that a carrier is there at all matters to the house
+			l.report(Progress{Code: 100, Reason: clip(res.Reason, 80)})
+		}
 		return
 	}
 	p := Progress{Code: res.StatusCode, Reason: clip(res.Reason, 80)}
@@ -214,6 +220,11 @@ func (l *Leg) provisional(res *sipmsg.Response) {
 		}
 		l.presentEarly()
 	}
+	l.report(p)
+}
+
+// report hands a provisional answer to the house. When nobody reads, the newest are kept.
+func (l *Leg) report(p Progress) {
 	for {
 		select {
 		case l.progress <- p:
