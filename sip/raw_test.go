@@ -13,7 +13,7 @@ import (
 func (p *peer) await(code int) string {
 	p.w.t.Helper()
 	for {
-		data := p.read(time.Hour)
+		data := p.read(25 * time.Hour)
 		if data == nil {
 			p.w.t.Fatalf("no answer %d came", code)
 		}
@@ -27,7 +27,7 @@ func (p *peer) await(code int) string {
 func (p *peer) demand(method string) string {
 	p.w.t.Helper()
 	for {
-		data := string(p.read(time.Hour))
+		data := string(p.read(25 * time.Hour))
 		if data == "" {
 			p.w.t.Fatalf("no %s came", method)
 		}

@@ -141,6 +141,8 @@ func (l *Leg) reinviteAnswered(r *renegotiator, res *sipmsg.Response) {
 		}
 		l.changed(r, nil)
 	case l.state == over:
+	case res != nil && res.StatusCode == 422 && l.session.larger(res):
+		l.reinvite(r)
 	case res != nil && res.StatusCode == 491:
 		l.again(r)
 	case res == nil || res.StatusCode == 408 || res.StatusCode == 481:
@@ -151,7 +153,8 @@ func (l *Leg) reinviteAnswered(r *renegotiator, res *sipmsg.Response) {
 		}
 		l.bye(c)
 		l.end(c)
-	default: // RFC 6141 §3.6: the session stays as it was
+	default: // RFC 6141 §3.6: the session stays as it was, and the peer is there
+		l.session.start(l)
 		l.changed(r, &Refusal{res.StatusCode, clip(res.Reason, 80)})
 	}
 }
@@ -337,23 +340,26 @@ func (l *Leg) press(key string) {
 const (
 	sessionInterval = 30 * time.Minute
 	minSession      = 90 * time.Second
+	maxSession      = 24 * time.Hour
 )
 
 // sessionTimer finds out in time that a peer is gone. Where the peer leaves the
 // choice to us we refresh, with and without its support of the extension.
 type sessionTimer struct {
 	interval time.Duration // 0: not agreed
-	floor    time.Duration // what a 422 asked for
+	floor    time.Duration // what a 422, or the peer's Min-SE, asked for
+	raised   int           // how often a 422 did
 	ours     bool          // we refresh
 	update   bool          // the peer takes UPDATE
 	timer    *time.Timer
 	turn     int // counts timers, so that a stopped one that fired already does nothing
 }
 
-// sessionTooSmall finds intervals that would make work without use: 422 (RFC 4028 §9).
+// sessionTooSmall finds intervals that would make work without use: 422 (RFC 4028 §9),
+// unless the peer would not know what that means.
 func sessionTooSmall(req *sipmsg.Request) bool {
 	text, _, _ := strings.Cut(header(req, "Session-Expires"), ";")
-	return text != "" && seconds(text, sessionInterval) < minSession
+	return text != "" && seconds(text, sessionInterval) < minSession && hasOption(req, "Supported", "timer")
 }
 
 // leastSession is what a 422 says.
@@ -370,12 +376,14 @@ func (t *sessionTimer) ask(req *sipmsg.Request) {
 	}
 }
 
-// larger takes the minimum that a 422 asks for, once.
+// larger takes the minimum that a 422 asks for (RFC 4028 §7.3). One on the way after
+// another may ask for more, but not for ever.
 func (t *sessionTimer) larger(res *sipmsg.Response) bool {
 	floor := seconds(header(res, "Min-SE"), 0)
-	if t.floor > 0 || floor <= t.interval || floor > 24*time.Hour {
+	if t.raised == 4 || floor <= t.interval || floor > maxSession {
 		return false
 	}
+	t.raised++
 	t.interval, t.floor = floor, floor
 	return true
 }
@@ -390,19 +398,23 @@ func (t *sessionTimer) renew(req *sipmsg.Request) {
 		role = "uac"
 	}
 	req.AppendHeader(sipmsg.NewHeader("Session-Expires", secondsText(t.interval)+";refresher="+role))
-	req.AppendHeader(sipmsg.NewHeader("Min-SE", secondsText(minSession)))
+	// RFC 4028 §7.4: never less than what a 422 of this call asked for.
+	req.AppendHeader(sipmsg.NewHeader("Min-SE", secondsText(max(minSession, t.floor))))
 }
 
 // accept reads the wish of a request and puts the agreement into our 2xx (RFC 4028 §9).
 func (t *sessionTimer) accept(req *sipmsg.Request, res *sipmsg.Response) {
 	text, rest, _ := strings.Cut(header(req, "Session-Expires"), ";")
 	t.interval, t.ours = sessionInterval, true
+	if floor := seconds(header(req, "Min-SE"), 0); floor <= maxSession {
+		t.floor = max(t.floor, floor)
+		t.interval = max(t.interval, floor) // RFC 4028 §9: also where the peer leaves the interval to us
+	}
 	if text != "" {
-		t.interval = min(max(seconds(text, sessionInterval), minSession), 24*time.Hour)
+		t.interval = min(max(seconds(text, sessionInterval), minSession, t.floor), maxSession)
 		if ps, ok := parseParams(rest); ok {
-			if who, _ := ps.get("refresher"); strings.EqualFold(who, "uac") {
-				t.ours = false
-			}
+			who, _ := ps.get("refresher")
+			t.ours = !strings.EqualFold(who, "uac") || !hasOption(req, "Supported", "timer")
 		}
 	}
 	role := "uas"
@@ -422,7 +434,7 @@ func (t *sessionTimer) agreed(l *Leg, res *sipmsg.Response) {
 		t.interval = sessionInterval
 	}
 	if text != "" {
-		t.interval = min(max(seconds(text, sessionInterval), minSession), 24*time.Hour)
+		t.interval = min(max(seconds(text, sessionInterval), minSession), maxSession)
 		if ps, ok := parseParams(rest); ok {
 			who, _ := ps.get("refresher")
 			t.ours = !strings.EqualFold(who, "uas")
@@ -510,6 +522,9 @@ func (l *Leg) updateAnswered(r *renegotiator, res *sipmsg.Response) {
 	case res.StatusCode < 300:
 		l.dialog.refresh(res)
 		l.session.agreed(l, res)
+	case res.StatusCode == 422 && l.session.larger(res):
+		l.update(r)
+		return
 	case res.StatusCode == 491 && r != nil:
 		l.again(r)
 		return

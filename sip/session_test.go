@@ -377,7 +377,7 @@ func TestInDialogRequests(t *testing.T) {
 		{"OPTIONS", "OPTIONS", "", nil, 1, 200, "Allow:"},
 		{"UPDATE without offer", "UPDATE", "", nil, 1, 200, "Contact:"},
 		{"UPDATE with offer", "UPDATE", sdp, nil, 1, 200, "m=audio"},
-		{"UPDATE, small interval", "UPDATE", "", []string{"Session-Expires: 20"}, 1, 422, "Min-SE: 90"},
+		{"UPDATE, small interval", "UPDATE", "", []string{"Session-Expires: 20", "Supported: timer"}, 1, 422, "Min-SE: 90"},
 		{"re-INVITE", "INVITE", sdp, nil, 1, 200, "m=audio"},
 		{"re-INVITE without offer", "INVITE", "", nil, 1, 200, "m=audio"},
 		{"re-INVITE of another type", "INVITE", "x", []string{"Content-Type: text/plain"}, 1, 415, "Accept:"},
@@ -621,7 +621,7 @@ func TestRepeatedRefusalInCall(t *testing.T) {
 		defer c.close()
 		defer l.HangUp(sip.Cause{})
 		c.cseq++
-		again := c.request("INVITE", "small", answerSDP, "Session-Expires: 20")
+		again := c.request("INVITE", "small", answerSDP, "Session-Expires: 20", "Supported: timer")
 		for range 2 {
 			c.send(again)
 			if code, answer := c.status(100 * time.Millisecond); code != 422 {
