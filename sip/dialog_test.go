@@ -354,3 +354,36 @@ func TestRport(t *testing.T) {
 		within(t, time.Second, out.Done(), "end")
 	})
 }
+
+// RFC 3261 §13.3.1.1: while it rings, the caller is told again each minute.
+func TestRingsOn(t *testing.T) {
+	for _, header := range []string{"Supported: timer", "Require: 100rel"} {
+		t.Run(header, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				c, l := w.dial(answerSDP, header)
+				defer c.close()
+				l.Attach(sound())
+				l.Ring(false)
+				start := time.Now()
+				var at []string
+				for time.Since(start) < 5*time.Minute {
+					ringing := c.await(180)
+					at = append(at, time.Since(start).Round(time.Second).String())
+					c.learn(ringing)
+					if field(ringing, "RSeq") != "" {
+						c.ask("PRACK", "p"+fmt.Sprint(len(at)), "", rack(ringing))
+						c.await(200)
+					}
+				}
+				if got := fmt.Sprint(at); got != "[0s 1m0s 2m0s 3m0s 4m0s 5m0s]" {
+					t.Errorf("180 at %s", got)
+				}
+				l.Refuse(480, "Temporarily Unavailable")
+				c.await(480)
+				if got := c.quiet(100 * time.Millisecond); strings.Contains(got, " 180 ") {
+					t.Errorf("it rings on:\n%s", got)
+				}
+			})
+		})
+	}
+}

@@ -99,6 +99,7 @@ type Leg struct {
 	rseq     uint32           // incoming: of our newest reliable 18x
 	unproven *reliable        // that waits for its PRACK
 	rings    []bool           // what Ring wants to say after it
+	rung     int              // how often it rang
 	taking   chan<- error     // Answer waits for it
 
 	outgoing   *sipmsg.Request // the INVITE we sent

@@ -221,6 +221,7 @@ func (l *Leg) ring(early bool) error {
 	if l.agreed {
 		sdp = nil // RFC 6337 §2.1: said once, and for all
 	}
+	l.ringOn(early)
 	res := l.s.answer(l.invite, code, reason, nil, append(l.fields(), l.identity()...)...)
 	if sdp != nil {
 		describe(res, sdp)
@@ -231,6 +232,20 @@ func (l *Leg) ring(early bool) error {
 		return l.rely(res, sdp != nil, offer)
 	}
 	return l.inviteTx.Respond(res)
+}
+
+// ringOn says again each minute that it rings: RFC 3261 §13.3.1.1, for the last word may
+// have been lost, and what is between may lose patience.
+func (l *Leg) ringOn(early bool) {
+	l.rung++
+	rung := l.rung
+	l.after(time.Minute, func() {
+		if l.state == ringing && l.taking == nil && l.rung == rung {
+			if err := l.ring(early); err != nil {
+				l.log.Debug("answer not repeated", "error", err)
+			}
+		}
+	})
 }
 
 // refuse gives the INVITE a final answer of 300 and above.

@@ -29,6 +29,8 @@ type PhoneConfig struct {
 	Display            string // what it claims to be
 	// Voice is the frequency of the tone it says, in hertz; 0: it is silent.
 	Voice float64
+	// Allow is the methods that it says it knows; empty: all that it does.
+	Allow string
 	// Codecs limits what it speaks, "PCMU" or "PCMA"; empty: everything.
 	Codecs []string
 }
@@ -53,7 +55,7 @@ func NewPhone(ctx context.Context, c PhoneConfig) (*Phone, error) {
 	p.sip, err = siptest.NewPhone(ctx, siptest.PhoneConfig{
 		Name: c.Name, Network: c.Network, Local: c.Local, Server: c.Server, Transport: c.Transport,
 		Username: c.Username, Password: c.Password, Display: c.Display,
-		Sound: p.newSound, AutoRing: false,
+		Allow: c.Allow, Sound: p.newSound, AutoRing: false,
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.media.Close())

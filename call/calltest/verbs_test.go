@@ -161,6 +161,8 @@ func (s *scenario) addPhone(ctx context.Context, w []string) error {
 			c.Transport = option
 		case "ipv6":
 			v6 = true
+		case "old": // knows no UPDATE
+			c.Allow = "INVITE, ACK, CANCEL, BYE"
 		case "PCMU", "PCMA":
 			c.Codecs = append(c.Codecs, option)
 		default:

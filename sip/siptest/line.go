@@ -216,7 +216,7 @@ func (l *Line) request(method string) *draft {
 	d.set("To", to)
 	d.set("Call-ID", l.callID)
 	d.set("Contact", l.p.contact())
-	d.set("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY")
+	d.set("Allow", l.p.cfg.Allow)
 	return d
 }
 
@@ -412,7 +412,7 @@ func (l *Line) accept(ctx context.Context, req *sipmsg.Request, sdp []byte) erro
 	l.acked = acked
 	l.busy = true
 	l.mu.Unlock()
-	data := l.p.reply(req, 200, "OK", l.localTag, sdp, "Contact: "+l.p.contact(), "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY")
+	data := l.p.reply(req, 200, "OK", l.localTag, sdp, "Contact: "+l.p.contact(), "Allow: "+l.p.cfg.Allow)
 	interval := t1
 	again := time.NewTimer(interval)
 	defer again.Stop()
@@ -614,7 +614,7 @@ func (l *Line) asked(req *sipmsg.Request) {
 	case sipmsg.INFO, sipmsg.OPTIONS:
 		l.p.reply(req, 200, "OK", l.localTag, nil)
 	default:
-		l.p.reply(req, 405, "Method Not Allowed", l.localTag, nil, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY")
+		l.p.reply(req, 405, "Method Not Allowed", l.localTag, nil, "Allow: "+l.p.cfg.Allow)
 	}
 }
 

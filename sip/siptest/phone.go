@@ -47,6 +47,8 @@ type PhoneConfig struct {
 	Domain string
 	// Sound makes the sound side of one call; nil: a description without sound behind it.
 	Sound func() sip.Negotiator
+	// Allow is what it says it can; empty: all that it can.
+	Allow string
 	// AutoRing answers 180 to each call at once.
 	AutoRing bool
 }
@@ -92,6 +94,9 @@ type subscription struct {
 func NewPhone(ctx context.Context, c PhoneConfig) (*Phone, error) {
 	if c.Transport == "" {
 		c.Transport = "udp"
+	}
+	if c.Allow == "" {
+		c.Allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY"
 	}
 	if c.Domain == "" {
 		c.Domain = c.Server.Addr().String()
