@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pbx/sip"
 	"pbx/store"
 	"pbx/store/sqlite"
 )
@@ -69,6 +70,8 @@ type indexedPhones map[store.ID][]store.Binding
 
 func (p indexedPhones) BindingsOfUser(user store.ID) []store.Binding { return p[user] }
 func (p indexedPhones) BindingsOfDevice(store.ID) []store.Binding    { return nil }
-func (p indexedPhones) Notify(_ context.Context, _ store.Binding, _, _ string, _ []byte) error {
+func (p indexedPhones) CheckSync(context.Context, store.Binding, string, string, bool) error {
 	return nil
 }
+func (p indexedPhones) LampTruth(store.ID) []sip.LampView { return nil }
+func (p indexedPhones) RepairLamp(store.ID, string) bool  { return false }

@@ -156,7 +156,8 @@ func TestRegistrationsAndCheckSync(t *testing.T) {
 	if got := h.admin.post(path+"/reboot", nil).want(202).json("registrations"); got != 1.0 {
 		t.Errorf("asked %v", got)
 	}
-	if want := []string{"192.0.2.31:5060 check-sync;reboot=false", "192.0.2.31:5060 check-sync;reboot=true"}; !slices.Equal(h.phones.notified, want) {
+	phone := "192.0.2.31:5060 " + h.desk.Vendor + " " + h.desk.Model
+	if want := []string{phone + " false", phone + " true"}; !slices.Equal(h.phones.notified, want) {
 		t.Errorf("sent %q", h.phones.notified)
 	}
 	h.phones.err = errors.New("no answer")

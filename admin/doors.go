@@ -10,6 +10,7 @@ import (
 	"pbx/dialplan"
 	"pbx/event"
 	"pbx/provisioning"
+	"pbx/sip"
 	"pbx/store"
 )
 
@@ -181,7 +182,11 @@ type Calls interface {
 type Phones interface {
 	BindingsOfUser(user store.ID) []store.Binding
 	BindingsOfDevice(device store.ID) []store.Binding
-	Notify(ctx context.Context, b store.Binding, eventHeader, contentType string, body []byte) error
+	// CheckSync asks a phone to read its configuration again or to start anew, in the words of its maker.
+	CheckSync(ctx context.Context, b store.Binding, vendor, model string, reboot bool) error
+	// LampTruth returns what is known of every lamp of an account; RepairLamp tells one anew, if it is there.
+	LampTruth(account store.ID) []sip.LampView
+	RepairLamp(account store.ID, id string) bool
 }
 
 // Provisioning previews what phones fetch, and knows which did; *provisioning.Server fits.

@@ -49,6 +49,8 @@ func (s *Server) handlers() map[string]handler {
 		"listProvisioningFiles":  s.listProvisioningFiles,
 		"listDeviceModels":       s.listDeviceModels,
 		"listRegistrations":      s.listRegistrations,
+		"listLamps":              s.listLamps,
+		"repairLamp":             s.repairLamp,
 		"getProvisioning":        s.getProvisioning,
 		"rotateProvisioning":     s.rotateProvisioning,
 		"listSeenPhones":         s.listSeenPhones,

@@ -28,6 +28,7 @@ import (
 	"pbx/dialplan"
 	"pbx/event"
 	"pbx/provisioning"
+	"pbx/sip"
 	"pbx/store"
 	"pbx/store/sqlite"
 )
@@ -499,6 +500,8 @@ type fakePhones struct {
 	bindings []store.Binding
 	notified []string
 	err      error
+	lamps    []sip.LampView
+	accounts map[store.ID]store.ID // of the lines that watch
 }
 
 func (f *fakePhones) register(b store.Binding) {
@@ -526,14 +529,37 @@ func (f *fakePhones) BindingsOfDevice(device store.ID) []store.Binding {
 	return f.of(func(b *store.Binding) bool { return b.DeviceID == device })
 }
 
-func (f *fakePhones) Notify(_ context.Context, b store.Binding, eventHeader, _ string, _ []byte) error {
+func (f *fakePhones) CheckSync(_ context.Context, b store.Binding, vendor, model string, reboot bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return f.err
 	}
-	f.notified = append(f.notified, b.Source+" "+eventHeader)
+	f.notified = append(f.notified, fmt.Sprint(b.Source, " ", vendor, " ", model, " ", reboot))
 	return nil
+}
+
+func (f *fakePhones) LampTruth(account store.ID) (found []sip.LampView) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, v := range f.lamps {
+		if f.accounts[v.LineID] == account {
+			found = append(found, v)
+		}
+	}
+	return found
+}
+
+func (f *fakePhones) RepairLamp(account store.ID, id string) bool {
+	for _, v := range f.LampTruth(account) {
+		if v.ID == id {
+			f.mu.Lock()
+			f.notified = append(f.notified, "repaired "+id)
+			f.mu.Unlock()
+			return true
+		}
+	}
+	return false
 }
 
 // online registers every line of a device.

@@ -78,18 +78,18 @@ func (s *Server) rotateLine(ctx context.Context, q *request) (reply, error) {
 }
 
 func (s *Server) resyncDevice(ctx context.Context, q *request) (reply, error) {
-	return s.checkSync(ctx, q, "check-sync;reboot=false")
+	return s.checkSync(ctx, q, false)
 }
 
 func (s *Server) rebootDevice(ctx context.Context, q *request) (reply, error) {
-	return s.checkSync(ctx, q, "check-sync;reboot=true")
+	return s.checkSync(ctx, q, true)
 }
 
 // notifyTime is how long one phone may take to answer a NOTIFY.
 const notifyTime = 5 * time.Second
 
 // checkSync asks each phone behind a device once, however many lines it registered.
-func (s *Server) checkSync(ctx context.Context, q *request, eventHeader string) (reply, error) {
+func (s *Server) checkSync(ctx context.Context, q *request, reboot bool) (reply, error) {
 	d, err := s.DB.Device(ctx, q.who.account, q.id("device"))
 	if err != nil {
 		return reply{}, err
@@ -102,7 +102,7 @@ func (s *Server) checkSync(ctx context.Context, q *request, eventHeader string) 
 		}
 		asked[b.Source] = true
 		one, cancel := context.WithTimeout(ctx, notifyTime)
-		if err := s.Phones.Notify(one, b, eventHeader, "", nil); err != nil {
+		if err := s.Phones.CheckSync(one, b, d.Vendor, d.Model, reboot); err != nil {
 			failures = append(failures, err)
 		}
 		cancel()

@@ -194,4 +194,5 @@ type Stats struct {
 	Legs, Bindings, LinesOnline              int
 	Subscriptions, Connections, Bans         int
 	LampRepairs                              uint64 // NOTIFY requests that had to be sent again
+	QualityReports                           uint64 // of calls, sent by phones
 }

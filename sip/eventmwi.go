@@ -156,7 +156,8 @@ func (s *Server) Notify(ctx context.Context, b store.Binding, eventHeader, conte
 	if err != nil {
 		return fmt.Errorf("notify %s: %w", b.LineID, err)
 	}
-	switch code := s.ask(ctx, req); {
+	line, _, _ := s.registrar.line(b.LineID)
+	switch code := s.askAs(ctx, req, h, line); {
 	case code == 0 && ctx.Err() != nil:
 		return ctx.Err()
 	case code == 0:
@@ -169,18 +170,43 @@ func (s *Server) Notify(ctx context.Context, b store.Binding, eventHeader, conte
 
 // ask sends a request outside of legs and returns the status of its final answer, 0 if none came.
 func (s *Server) ask(ctx context.Context, req *sipmsg.Request) int {
+	if res := s.final(ctx, req); res != nil {
+		return res.StatusCode
+	}
+	return 0
+}
+
+// askAs answers the challenges of a phone with the credentials of its line, which it has too.
+func (s *Server) askAs(ctx context.Context, req *sipmsg.Request, h hop, line store.Line) int {
+	self := store.Trunk{Username: line.Username, Password: line.Password}
+	for refusals := 0; ; refusals++ {
+		res := s.final(ctx, req)
+		if res == nil {
+			return 0
+		}
+		again, ok := s.answered(req, res, self, refusals)
+		if !ok {
+			return res.StatusCode
+		}
+		again.CSeq().SeqNo++ // RFC 3261 §22.2
+		req = s.resent(again, h)
+	}
+}
+
+// final sends a request outside of legs and returns its final answer, nil if none came.
+func (s *Server) final(ctx context.Context, req *sipmsg.Request) *sipmsg.Response {
 	tx, err := s.send(ctx, req)
 	if err != nil {
 		s.log.Debug("request not sent", "method", string(req.Method), "error", err)
-		return 0
+		return nil
 	}
 	stop := context.AfterFunc(ctx, tx.Terminate)
 	defer stop()
-	code := 0
+	var last *sipmsg.Response
 	drain(tx, func(res *sipmsg.Response) {
 		if res != nil && res.StatusCode >= 200 {
-			code = res.StatusCode
+			last = res
 		}
 	})
-	return code
+	return last
 }

@@ -10,6 +10,9 @@ import (
 	"pbx/store"
 )
 
+// lampID begins the ids of lamps.
+const lampID = "lam_"
+
 // LampView is the truth about one lamp: what the house believes, and what the phone was told and said that it heard.
 type LampView struct {
 	ID      string
@@ -50,7 +53,7 @@ func (s *Server) LampTruth(account store.ID) []LampView {
 			continue
 		}
 		v := LampView{
-			ID: sub.tag, Package: sub.pkg.name, LineID: p.line.ID, DeviceID: p.line.DeviceID, UserID: p.line.UserID, Source: p.hop.remote.String(),
+			ID: lampID + sub.tag, Package: sub.pkg.name, LineID: p.line.ID, DeviceID: p.line.DeviceID, UserID: p.line.UserID, Source: p.hop.remote.String(),
 			WatchedID: sub.user, Watched: sub.entity, Sent: sub.sent, SentAt: sub.sentAt, Acknowledged: !sub.acked.IsZero(), Since: sub.acked,
 			Repairs: int(sub.repairs), Expires: sub.expires,
 		}
@@ -59,7 +62,7 @@ func (s *Server) LampTruth(account store.ID) []LampView {
 			continue
 		}
 		for i, m := range sub.list.members {
-			v.ID, v.WatchedID, v.Watched, v.Sent = sub.tag+"-"+strconv.Itoa(i), m.person.ID, m.person.Extension, m.sent
+			v.ID, v.WatchedID, v.Watched, v.Sent = lampID+sub.tag+"_"+strconv.Itoa(i), m.person.ID, m.person.Extension, m.sent
 			rows = append(rows, row{v, sub})
 		}
 	}
@@ -90,7 +93,7 @@ func (e *events) believed(sub *subscription, user store.ID) string {
 // RepairLamp tells a lamp of an account anew; it reports false for one that is not there.
 func (s *Server) RepairLamp(account store.ID, id string) bool {
 	e := s.events
-	tag, _, _ := strings.Cut(id, "-")
+	tag, _, _ := strings.Cut(strings.TrimPrefix(id, lampID), "_")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	sub := e.subs[tag]

@@ -362,7 +362,7 @@ func (s *Server) Stats() Stats {
 		Received: s.stats.received.Load(), Malformed: s.stats.malformed.Load(), Throttled: s.stats.throttled.Load(),
 		Registers: s.stats.registers.Load(), Registered: s.stats.registered.Load(), Invites: s.stats.invites.Load(),
 		AuthFail: s.stats.authFailed.Load(), LegsTotal: s.stats.legs.Load(),
-		Connections: s.flows.count(), Subscriptions: s.events.count(), LampRepairs: s.events.repairs.Load(),
+		Connections: s.flows.count(), Subscriptions: s.events.count(), LampRepairs: s.events.repairs.Load(), QualityReports: s.stats.qualityReports.Load(),
 	}
 	s.mu.Lock()
 	st.Legs = len(s.legs)

@@ -94,19 +94,19 @@ type subscription struct {
 	ended   bool   // it is in no table any more
 
 	// What the phone was told.
-	version  uint32 // of the next document
-	wanted   bool   // there may be news
-	forced   bool   // and they are sent even if they are none
-	queued   bool   // the phone knows of it
-	flight   *flight
-	due      time.Time // not before then, the phone asked
-	sent     string    // the state in the latest NOTIFY
-	sentAt   time.Time
-	acked    time.Time // when it was acknowledged; zero: not yet
-	mark     uint64    // of what was sent
-	shown    []string  // the dialogs in it
-	known    []string  // those that the phone may think are up
-	repairs  uint32
+	version uint32 // of the next document
+	wanted  bool   // there may be news
+	forced  bool   // and they are sent even if they are none
+	queued  bool   // the phone knows of it
+	flight  *flight
+	due     time.Time // not before then, the phone asked
+	sent    string    // the state in the latest NOTIFY
+	sentAt  time.Time
+	acked   time.Time // when it was acknowledged; zero: not yet
+	mark    uint64    // of what was sent
+	shown   []string  // the dialogs in it
+	known   []string  // those that the phone may think are up
+	repairs uint32
 }
 
 func newEvents(s *Server) *events {

@@ -1080,6 +1080,85 @@ type Digest string
 // ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type ID = string
 
+// Lamp defines model for Lamp.
+type Lamp struct {
+	// Acknowledged The phone said that it heard it.
+	Acknowledged bool `json:"acknowledged"`
+
+	// Believed What the server believes now. Of dialog: idle, calling, ringing, busy, held.
+	//
+	// Examples: busy
+	Believed string `json:"believed"`
+
+	// DeviceID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	DeviceID   ID     `json:"device_id"`
+	DeviceName string `json:"device_name"`
+
+	// ExpiresAt When the phone must ask for it anew.
+	//
+	// Examples: 2026-03-02T10:01:03.120Z
+	ExpiresAt Time `json:"expires_at"`
+
+	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ID ID `json:"id"`
+
+	// LineID The line that watches.
+	//
+	// Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	LineID ID `json:"line_id"`
+
+	// Package dialog: busy lamps; message-summary: message lamps; presence; reg.
+	//
+	// Examples: dialog
+	Package string `json:"package"`
+
+	// Repairs How often it had to be told again.
+	Repairs int `json:"repairs"`
+
+	// Right The phone shows what the server believes.
+	Right bool `json:"right"`
+
+	// Sent What the phone was told last; empty: nothing yet.
+	//
+	// Examples: ringing
+	Sent   string        `json:"sent"`
+	SentAt *NullableTime `json:"sent_at"`
+
+	// Since Since when the phone shows it.
+	Since *NullableTime `json:"since"`
+
+	// Source Where the phone is.
+	//
+	// Examples: 192.168.1.31:5060
+	Source string `json:"source"`
+
+	// UserID Whose line it is.
+	//
+	// Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	UserID ID `json:"user_id"`
+
+	// Watched The address that the phone asked for.
+	//
+	// Examples: sip:102@192.168.1.10
+	Watched          string `json:"watched"`
+	WatchedExtension string `json:"watched_extension"`
+	WatchedName      string `json:"watched_name"`
+
+	// WatchedUserID The user who is watched; empty when there is none any more.
+	WatchedUserID string `json:"watched_user_id"`
+}
+
+// LampList defines model for LampList.
+type LampList struct {
+	Items []Lamp `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+
+	// Repairs The repairs of all lamps of the account that are there now.
+	Repairs int `json:"repairs"`
+}
+
 // Line defines model for Line.
 type Line struct {
 	Extension *string `json:"extension"`
@@ -2261,6 +2340,9 @@ type IfMatch = string
 // KeyID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type KeyID = ID
 
+// LampID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+type LampID = ID
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -2393,6 +2475,21 @@ type ListProvisioningLogParams struct {
 type StreamEventsParams struct {
 	// After The last `seq` that was seen.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+}
+
+// ListLampsParams defines parameters for ListLamps.
+type ListLampsParams struct {
+	// DeviceID Lamps on this device.
+	DeviceID *ID `form:"device_id,omitempty" json:"device_id,omitempty"`
+
+	// Right False: only lamps that differ from what the server believes.
+	Right *bool `form:"right,omitempty" json:"right,omitempty"`
+
+	// Limit Most items of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListNumbersParams defines parameters for ListNumbers.

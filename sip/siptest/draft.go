@@ -88,6 +88,23 @@ func parseChallenge(s string) (map[string]string, bool) {
 }
 
 func (p *Phone) respond(c map[string]string, method, uri string) string {
+	cnonce := token()
+	v := fmt.Sprintf(`Digest username="%s", realm="%s", nonce="%s", uri="%s", response="%s", qop=auth, nc=%s, cnonce="%s"`,
+		p.cfg.Username, c["realm"], c["nonce"], uri, p.digest(c, method, uri, cnonce), firstUse, cnonce)
+	if c["algorithm"] != "" {
+		v += ", algorithm=" + c["algorithm"]
+	}
+	if c["opaque"] != "" {
+		v += fmt.Sprintf(`, opaque="%s"`, c["opaque"])
+	}
+	return v
+}
+
+// firstUse is the count of a nonce that is used once.
+const firstUse = "00000001"
+
+// digest computes the response to a challenge (RFC 7616 §3.4.1).
+func (p *Phone) digest(c map[string]string, method, uri, cnonce string) string {
 	hash := func(s string) string {
 		if c["algorithm"] == "SHA-256" {
 			sum := sha256.Sum256([]byte(s))
@@ -96,18 +113,7 @@ func (p *Phone) respond(c map[string]string, method, uri string) string {
 		sum := md5.Sum([]byte(s))
 		return hex.EncodeToString(sum[:])
 	}
-	cnonce := token()
-	const nc = "00000001"
 	ha1 := hash(p.cfg.Username + ":" + c["realm"] + ":" + p.cfg.Password)
 	ha2 := hash(method + ":" + uri)
-	response := hash(ha1 + ":" + c["nonce"] + ":" + nc + ":" + cnonce + ":auth:" + ha2)
-	v := fmt.Sprintf(`Digest username="%s", realm="%s", nonce="%s", uri="%s", response="%s", qop=auth, nc=%s, cnonce="%s"`,
-		p.cfg.Username, c["realm"], c["nonce"], uri, response, nc, cnonce)
-	if c["algorithm"] != "" {
-		v += ", algorithm=" + c["algorithm"]
-	}
-	if c["opaque"] != "" {
-		v += fmt.Sprintf(`, opaque="%s"`, c["opaque"])
-	}
-	return v
+	return hash(ha1 + ":" + c["nonce"] + ":" + firstUse + ":" + cnonce + ":auth:" + ha2)
 }

@@ -51,6 +51,8 @@ type PhoneConfig struct {
 	Allow string
 	// AutoRing answers 180 to each call at once.
 	AutoRing bool
+	// ChallengeNotify asks for credentials for each NOTIFY outside of dialogs: the phone's own.
+	ChallengeNotify bool
 }
 
 // Notice is a NOTIFY that the phone received.
@@ -523,7 +525,7 @@ func (p *Phone) asked(req *sipmsg.Request) {
 
 func (p *Phone) notified(req *sipmsg.Request) {
 	n := Notice{Body: string(req.Body()), Event: headerValue(req, "Event"), State: headerValue(req, "Subscription-State"), ContentType: headerValue(req, "Content-Type")}
-	if p.watched(req, n) {
+	if p.watched(req, n) || p.challenged(req) {
 		return
 	}
 	event, _, _ := strings.Cut(n.Event, ";")

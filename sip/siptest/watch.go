@@ -148,3 +148,20 @@ func (p *Phone) Publish(ctx context.Context, event, target, contentType, body, m
 	}
 	return res.StatusCode, headerValue(res, "SIP-ETag"), headerValue(res, "Expires"), nil
 }
+
+// notifyNonce is the one nonce of a phone that challenges.
+const notifyNonce = "n0nce"
+
+// challenged asks for the credentials of a NOTIFY, if the phone does that; it reports whether it did.
+func (p *Phone) challenged(req *sipmsg.Request) bool {
+	if _, inDialog := req.To().Params.Get("tag"); !p.cfg.ChallengeNotify || inDialog {
+		return false
+	}
+	given, _ := parseChallenge(headerValue(req, "Authorization"))
+	want := p.digest(map[string]string{"realm": "phone", "nonce": notifyNonce, "algorithm": "MD5"}, "NOTIFY", given["uri"], given["cnonce"])
+	if given["response"] != "" && given["response"] == want {
+		return false
+	}
+	p.reply(req, 401, "Unauthorized", "", nil, `WWW-Authenticate: Digest realm="phone", nonce="`+notifyNonce+`", algorithm=MD5, qop="auth"`)
+	return true
+}

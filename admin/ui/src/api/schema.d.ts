@@ -529,6 +529,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/accounts/{account}/lamps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The truth about every lamp on every phone
+         * @description For each lamp: what the server believes, what it sent last, whether the phone acknowledged that, and since when. A lamp that differs is told
+         *     anew by itself; `repairs` counts how often that was needed.
+         */
+        get: operations["listLamps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/lamps/{lamp}/repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                lamp: components["parameters"]["LampID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tell a lamp anew */
+        post: operations["repairLamp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/accounts/{account}/provisioning": {
         parameters: {
             query?: never;
@@ -605,6 +656,151 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/trunks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The trunks, newest first
+         * @description `q` looks in name, host and user name.
+         */
+        get: operations["listTrunks"];
+        put?: never;
+        /** Create a trunk */
+        post: operations["createTrunk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/trunks/{trunk}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                trunk: components["parameters"]["TrunkID"];
+            };
+            cookie?: never;
+        };
+        /** One trunk */
+        get: operations["getTrunk"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a trunk
+         * @description Its numbers stay; their `trunk_id` becomes null.
+         */
+        delete: operations["deleteTrunk"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a trunk
+         * @description A password that is not sent stays; "" removes it.
+         */
+        patch: operations["updateTrunk"];
+        trace?: never;
+    };
+    "/accounts/{account}/trunks/{trunk}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                trunk: components["parameters"]["TrunkID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask the carrier now
+         * @description Looks the carrier up, sends one OPTIONS request, and shows how a number would be written to it. No call is made.
+         */
+        post: operations["testTrunk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/numbers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The numbers, newest first
+         * @description `q` looks in number and label.
+         */
+        get: operations["listNumbers"];
+        put?: never;
+        /**
+         * Create a number
+         * @description 409 when the number is known already, in this account or another.
+         */
+        post: operations["createNumber"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/numbers/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                number: components["parameters"]["NumberID"];
+            };
+            cookie?: never;
+        };
+        /** One number */
+        get: operations["getNumber"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a number
+         * @description 409 while it is the outbound number of the account or of a user.
+         */
+        delete: operations["deleteNumber"];
+        options?: never;
+        head?: never;
+        /** Change a number */
+        patch: operations["updateNumber"];
         trace?: never;
     };
     "/accounts/{account}/voicemail-messages": {
@@ -1279,6 +1475,10 @@ export interface components {
             billing_address: string;
             /** @example 3 */
             extension_length: number;
+            /** @description The number that calls to the outside show; null: none is shown. */
+            default_outbound_number_id: components["schemas"]["NullableID"];
+            /** @description Countries that may be called beside the account's own, ISO codes; "*": all. */
+            outbound_countries: string[];
             /** @description Null for the built-in music. */
             hold_music_clip_id: components["schemas"]["NullableID"];
             transcription_enabled: boolean;
@@ -1309,6 +1509,10 @@ export interface components {
             billing_address?: string | null;
             /** @description Refused while an existing extension has another length. */
             extension_length?: number;
+            /** @description The number that calls to the outside show; null: none is shown. */
+            default_outbound_number_id?: components["schemas"]["NullableID"];
+            /** @description Countries that may be called beside the account's own, ISO codes; "*": all. */
+            outbound_countries?: string[];
             transcription_enabled?: boolean;
             recording_enabled?: boolean;
             parking_timeout_s?: number;
@@ -1328,6 +1532,10 @@ export interface components {
             role: components["schemas"]["Role"];
             /** @example 101 */
             extension: string | null;
+            /** @description The number that calls to the outside show; null: the account's default. */
+            outbound_number_id: components["schemas"]["NullableID"];
+            /** @description Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says. */
+            outbound_countries: string[] | null;
             do_not_disturb: boolean;
             /** @example 25 */
             ring_timeout_s: number;
@@ -1363,6 +1571,10 @@ export interface components {
             role?: components["schemas"]["Role"];
             /** @example 102 */
             extension?: string | null;
+            /** @description The number that calls to the outside show; null: the account's default. */
+            outbound_number_id?: components["schemas"]["NullableID"];
+            /** @description Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says. */
+            outbound_countries?: string[] | null;
             /**
              * Format: password
              * @description Temporary password, at least 12 characters; without one the user cannot sign in.
@@ -1380,6 +1592,10 @@ export interface components {
             username?: string | null;
             role?: components["schemas"]["Role"];
             extension?: string | null;
+            /** @description The number that calls to the outside show; null: the account's default. */
+            outbound_number_id?: components["schemas"]["NullableID"];
+            /** @description Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says. */
+            outbound_countries?: string[] | null;
             /**
              * Format: password
              * @description At least 12 characters.
@@ -1576,6 +1792,61 @@ export interface components {
             items: components["schemas"]["Registration"][];
             next_cursor: components["schemas"]["NextCursor"];
         };
+        Lamp: {
+            id: components["schemas"]["ID"];
+            /**
+             * @description dialog: busy lamps; message-summary: message lamps; presence; reg.
+             * @example dialog
+             */
+            package: string;
+            /** @description The line that watches. */
+            line_id: components["schemas"]["ID"];
+            device_id: components["schemas"]["ID"];
+            device_name: string;
+            /** @description Whose line it is. */
+            user_id: components["schemas"]["ID"];
+            /**
+             * @description Where the phone is.
+             * @example 192.168.1.31:5060
+             */
+            source: string;
+            /** @description The user who is watched; empty when there is none any more. */
+            watched_user_id: string;
+            watched_name: string;
+            watched_extension: string;
+            /**
+             * @description The address that the phone asked for.
+             * @example sip:102@192.168.1.10
+             */
+            watched: string;
+            /**
+             * @description What the server believes now. Of dialog: idle, calling, ringing, busy, held.
+             * @example busy
+             */
+            believed: string;
+            /**
+             * @description What the phone was told last; empty: nothing yet.
+             * @example ringing
+             */
+            sent: string;
+            sent_at: components["schemas"]["NullableTime"];
+            /** @description The phone said that it heard it. */
+            acknowledged: boolean;
+            /** @description Since when the phone shows it. */
+            since: components["schemas"]["NullableTime"];
+            /** @description The phone shows what the server believes. */
+            right: boolean;
+            /** @description How often it had to be told again. */
+            repairs: number;
+            /** @description When the phone must ask for it anew. */
+            expires_at: components["schemas"]["Time"];
+        };
+        LampList: {
+            items: components["schemas"]["Lamp"][];
+            next_cursor: components["schemas"]["NextCursor"];
+            /** @description The repairs of all lamps of the account that are there now. */
+            repairs: number;
+        };
         Asked: {
             /** @description How many registrations were asked. */
             registrations: number;
@@ -1658,6 +1929,385 @@ export interface components {
         SeenPhoneList: {
             items: components["schemas"]["SeenPhone"][];
             next_cursor: components["schemas"]["NextCursor"];
+        };
+        Trunk: {
+            id: components["schemas"]["ID"];
+            version: components["schemas"]["Version"];
+            /** @example Carrier */
+            name: string;
+            enabled: boolean;
+            /**
+             * @description Name or IP address. A name without a port is looked up by NAPTR and SRV.
+             * @example sip.carrier.example
+             */
+            host: string;
+            /** @description Null: looked up, or the usual one. */
+            port: number | null;
+            /** @description Null: as the look-up says, else udp. */
+            transport: components["schemas"]["TrunkTransport"];
+            /** @description host or host:port that requests are sent to instead of `host`. */
+            outbound_proxy: string | null;
+            /** @description We register at the carrier; else it knows us by our address. */
+            register: boolean;
+            auth: components["schemas"]["TrunkAuth"];
+            /** @description Host of our From; null: `host`. */
+            from_domain: string | null;
+            /** @description Of the registration. */
+            expiry_s: number;
+            /**
+             * @description Addresses or networks that calls may come from, beside what `host` means.
+             * @example [
+             *       "192.0.2.0/24"
+             *     ]
+             */
+            sources: string[];
+            /** @description The carrier is asked by OPTIONS whether it is there. */
+            options: boolean;
+            /** @description How the caller is told: in From alone, also in P-Asserted-Identity, or in Remote-Party-ID. */
+            identity: components["schemas"]["TrunkIdentity"];
+            /** @description The carrier tells the truth about callers, and is told who calls even when the number is withheld. */
+            trust_identity: boolean;
+            /** @description How forwarded calls say who forwarded them. */
+            diversion: components["schemas"]["TrunkDiversion"];
+            /** @description How numbers are written: +4930…, 4930…, 030…, 004930… */
+            format: components["schemas"]["NumberFormat"];
+            /**
+             * @description Beginnings of the numbers that it serves; empty: all.
+             * @example [
+             *       "+49"
+             *     ]
+             */
+            prefixes: string[];
+            /** @description Lower goes first among trunks that serve a number equally well. */
+            priority: number;
+            /** @description Cheaper goes first among those of one priority. */
+            rates: components["schemas"]["Rate"][];
+            /** @description Offered in this order; empty: all. */
+            codecs: components["schemas"]["Codec"][];
+            /** @description Calls at once, both directions; 0: no limit. */
+            max_calls: number;
+            max_in: number;
+            max_out: number;
+            /** @description Of `max_calls`, kept free for emergency calls. */
+            emergency_reserve: number;
+            /** @description Text messages are exchanged. */
+            messages: boolean;
+            status: components["schemas"]["TrunkStatus"];
+            created_at: components["schemas"]["Time"];
+            updated_at: components["schemas"]["Time"];
+        };
+        TrunkAuth: {
+            username: string;
+            has_password: boolean;
+            /** @description In answers to challenges, when it differs from `username`. */
+            auth_username: string | null;
+        };
+        TrunkAuthInput: {
+            username?: string;
+            /** Format: password */
+            password?: string;
+            auth_username?: string | null;
+        };
+        Rate: {
+            /** @example +4930 */
+            prefix: string;
+            /**
+             * @description In ten-thousandths of the currency.
+             * @example 150
+             */
+            per_minute: number;
+        };
+        TrunkStatus: {
+            registered: boolean;
+            /** @description Calls are tried: it answered lately, or nothing speaks against it. */
+            reachable: boolean;
+            /**
+             * @description In words.
+             * @example registered
+             */
+            reason: string;
+            since: components["schemas"]["NullableTime"];
+            /** Format: double */
+            rtt_ms: number | null;
+            /**
+             * @description The place in use.
+             * @example udp 192.0.2.7:5060
+             */
+            target: string;
+            /** @description Of the registration. */
+            next_try: components["schemas"]["NullableTime"];
+            /** @description Up now. */
+            calls: number;
+        };
+        /** @enum {string|null} */
+        TrunkTransport: "udp" | "tcp" | "tls" | null;
+        /** @enum {string} */
+        TrunkIdentity: "from" | "pai" | "rpid";
+        /** @enum {string} */
+        TrunkDiversion: "none" | "diversion" | "history-info";
+        /** @enum {string} */
+        NumberFormat: "e164" | "digits" | "national" | "00";
+        /** @enum {string} */
+        Codec: "PCMU" | "PCMA";
+        TrunkList: {
+            items: components["schemas"]["Trunk"][];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
+        TrunkCreate: {
+            /** @example Carrier */
+            name: string;
+            /** @default true */
+            enabled?: boolean;
+            /**
+             * @description Name or IP address. A name without a port is looked up by NAPTR and SRV.
+             * @example sip.carrier.example
+             */
+            host: string;
+            /** @description Null: looked up, or the usual one. */
+            port?: number | null;
+            /** @description Null: as the look-up says, else udp. */
+            transport?: components["schemas"]["TrunkTransport"];
+            /** @description host or host:port that requests are sent to instead of `host`. */
+            outbound_proxy?: string | null;
+            /**
+             * @description We register at the carrier; else it knows us by our address.
+             * @default false
+             */
+            register?: boolean;
+            auth?: components["schemas"]["TrunkAuthInput"];
+            /** @description Host of our From; null: `host`. */
+            from_domain?: string | null;
+            /**
+             * @description Of the registration.
+             * @default 600
+             */
+            expiry_s?: number;
+            /**
+             * @description Addresses or networks that calls may come from, beside what `host` means.
+             * @example [
+             *       "192.0.2.0/24"
+             *     ]
+             */
+            sources?: string[];
+            /**
+             * @description The carrier is asked by OPTIONS whether it is there.
+             * @default true
+             */
+            options?: boolean;
+            /**
+             * @description How the caller is told: in From alone, also in P-Asserted-Identity, or in Remote-Party-ID.
+             * @default from
+             */
+            identity?: components["schemas"]["TrunkIdentity"];
+            /**
+             * @description The carrier tells the truth about callers, and is told who calls even when the number is withheld.
+             * @default false
+             */
+            trust_identity?: boolean;
+            /**
+             * @description How forwarded calls say who forwarded them.
+             * @default none
+             */
+            diversion?: components["schemas"]["TrunkDiversion"];
+            /**
+             * @description How numbers are written: +4930…, 4930…, 030…, 004930…
+             * @default e164
+             */
+            format?: components["schemas"]["NumberFormat"];
+            /**
+             * @description Beginnings of the numbers that it serves; empty: all.
+             * @example [
+             *       "+49"
+             *     ]
+             */
+            prefixes?: string[];
+            /**
+             * @description Lower goes first among trunks that serve a number equally well.
+             * @default 0
+             */
+            priority?: number;
+            /** @description Cheaper goes first among those of one priority. */
+            rates?: components["schemas"]["Rate"][];
+            /** @description Offered in this order; empty: all. */
+            codecs?: components["schemas"]["Codec"][];
+            /**
+             * @description Calls at once, both directions; 0: no limit.
+             * @default 0
+             */
+            max_calls?: number;
+            /** @default 0 */
+            max_in?: number;
+            /** @default 0 */
+            max_out?: number;
+            /**
+             * @description Of `max_calls`, kept free for emergency calls.
+             * @default 0
+             */
+            emergency_reserve?: number;
+            /**
+             * @description Text messages are exchanged.
+             * @default false
+             */
+            messages?: boolean;
+        };
+        TrunkPatch: {
+            /** @example Carrier */
+            name?: string;
+            enabled?: boolean;
+            /**
+             * @description Name or IP address. A name without a port is looked up by NAPTR and SRV.
+             * @example sip.carrier.example
+             */
+            host?: string;
+            /** @description Null: looked up, or the usual one. */
+            port?: number | null;
+            /** @description Null: as the look-up says, else udp. */
+            transport?: components["schemas"]["TrunkTransport"];
+            /** @description host or host:port that requests are sent to instead of `host`. */
+            outbound_proxy?: string | null;
+            /** @description We register at the carrier; else it knows us by our address. */
+            register?: boolean;
+            auth?: components["schemas"]["TrunkAuthInput"];
+            /** @description Host of our From; null: `host`. */
+            from_domain?: string | null;
+            /** @description Of the registration. */
+            expiry_s?: number;
+            /**
+             * @description Addresses or networks that calls may come from, beside what `host` means.
+             * @example [
+             *       "192.0.2.0/24"
+             *     ]
+             */
+            sources?: string[];
+            /** @description The carrier is asked by OPTIONS whether it is there. */
+            options?: boolean;
+            /** @description How the caller is told: in From alone, also in P-Asserted-Identity, or in Remote-Party-ID. */
+            identity?: components["schemas"]["TrunkIdentity"];
+            /** @description The carrier tells the truth about callers, and is told who calls even when the number is withheld. */
+            trust_identity?: boolean;
+            /** @description How forwarded calls say who forwarded them. */
+            diversion?: components["schemas"]["TrunkDiversion"];
+            /** @description How numbers are written: +4930…, 4930…, 030…, 004930… */
+            format?: components["schemas"]["NumberFormat"];
+            /**
+             * @description Beginnings of the numbers that it serves; empty: all.
+             * @example [
+             *       "+49"
+             *     ]
+             */
+            prefixes?: string[];
+            /** @description Lower goes first among trunks that serve a number equally well. */
+            priority?: number;
+            /** @description Cheaper goes first among those of one priority. */
+            rates?: components["schemas"]["Rate"][];
+            /** @description Offered in this order; empty: all. */
+            codecs?: components["schemas"]["Codec"][];
+            /** @description Calls at once, both directions; 0: no limit. */
+            max_calls?: number;
+            max_in?: number;
+            max_out?: number;
+            /** @description Of `max_calls`, kept free for emergency calls. */
+            emergency_reserve?: number;
+            /** @description Text messages are exchanged. */
+            messages?: boolean;
+        };
+        TrunkTestRequest: {
+            /**
+             * @description A number as somebody would dial it.
+             * @example 030 123456
+             */
+            number?: string;
+        };
+        TrunkTest: {
+            /**
+             * @description Where the carrier was found, in the order to be tried.
+             * @example [
+             *       "udp 192.0.2.7:5060"
+             *     ]
+             */
+            targets: string[];
+            /** @description It answered. */
+            reachable: boolean;
+            /** @description The status of its answer. */
+            code: number | null;
+            /** @description In words. */
+            reason: string;
+            /** Format: double */
+            rtt_ms: number | null;
+            number: components["schemas"]["WrittenNumber"] | null;
+        };
+        WrittenNumber: {
+            /** @description What was dialled means this number; empty: none. */
+            e164: string;
+            /** @description As the carrier gets it. */
+            written: string;
+            /** @description The trunk serves this number. */
+            served: boolean;
+            /** @description The account's number, as the carrier gets it; null: none is shown. */
+            caller: string | null;
+        };
+        /** @description Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`. */
+        Destination: {
+            /** @enum {string} */
+            type: "user" | "mailbox" | "external" | "hangup";
+            id?: string | null;
+            number?: string | null;
+        };
+        Number: {
+            id: components["schemas"]["ID"];
+            version: components["schemas"]["Version"];
+            /**
+             * @description E.164.
+             * @example +4930123456
+             */
+            number: string;
+            label: string;
+            kind: components["schemas"]["NumberKind"];
+            status: components["schemas"]["NumberStatus"];
+            /** @description That delivers it, and that calls showing it prefer; null: any. */
+            trunk_id: components["schemas"]["NullableID"];
+            trunk_name: string | null;
+            destination: components["schemas"]["Destination"];
+            /**
+             * @description In words.
+             * @example Ada Lovelace (101)
+             */
+            destination_label: string;
+            created_at: components["schemas"]["Time"];
+            updated_at: components["schemas"]["Time"];
+        };
+        /** @enum {string} */
+        NumberKind: "managed" | "unmanaged";
+        /**
+         * @description A pending number cannot be shown to others.
+         * @enum {string}
+         */
+        NumberStatus: "active" | "pending_verification";
+        NumberList: {
+            items: components["schemas"]["Number"][];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
+        NumberCreate: {
+            /**
+             * @description In any spelling of the account's country; kept as E.164.
+             * @example +4930123456
+             */
+            number: string;
+            label?: string;
+            /** @default unmanaged */
+            kind?: components["schemas"]["NumberKind"];
+            /** @default active */
+            status?: components["schemas"]["NumberStatus"];
+            trunk_id?: components["schemas"]["NullableID"];
+            destination: components["schemas"]["Destination"];
+        };
+        NumberPatch: {
+            number?: string;
+            label?: string | null;
+            kind?: components["schemas"]["NumberKind"];
+            status?: components["schemas"]["NumberStatus"];
+            trunk_id?: components["schemas"]["NullableID"];
+            destination?: components["schemas"]["Destination"];
         };
         VoicemailMessage: {
             id: components["schemas"]["ID"];
@@ -2060,10 +2710,13 @@ export interface components {
         UserID: components["schemas"]["ID"];
         DeviceID: components["schemas"]["ID"];
         LineID: components["schemas"]["ID"];
+        TrunkID: components["schemas"]["ID"];
+        NumberID: components["schemas"]["ID"];
         KeyID: components["schemas"]["ID"];
         MessageID: components["schemas"]["ID"];
         /** @example 203.0.113.5 */
         BannedIP: string;
+        LampID: components["schemas"]["ID"];
         CallID: components["schemas"]["ID"];
         /** @description Most items of a page. */
         Limit: number;
@@ -3077,6 +3730,68 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listLamps: {
+        parameters: {
+            query?: {
+                /** @description Lamps on this device. */
+                device_id?: components["schemas"]["ID"];
+                /** @description False: only lamps that differ from what the server believes. */
+                right?: boolean;
+                /** @description Most items of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lamps, by line and target. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LampList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    repairLamp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                lamp: components["parameters"]["LampID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is being told. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     getProvisioning: {
         parameters: {
             query?: {
@@ -3155,6 +3870,372 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SeenPhoneList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listTrunks: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Search text. */
+                q?: components["parameters"]["Search"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of trunks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrunkList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrunkCreate"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trunk"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                trunk: components["parameters"]["TrunkID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The trunk. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trunk"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteTrunk: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                trunk: components["parameters"]["TrunkID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateTrunk: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                trunk: components["parameters"]["TrunkID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["TrunkPatch"];
+                "application/json": components["schemas"]["TrunkPatch"];
+            };
+        };
+        responses: {
+            /** @description The trunk as changed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trunk"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    testTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                trunk: components["parameters"]["TrunkID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrunkTestRequest"];
+            };
+        };
+        responses: {
+            /** @description What came of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrunkTest"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listNumbers: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Search text. */
+                q?: components["parameters"]["Search"];
+                /** @description Only numbers of this trunk. */
+                trunk_id?: components["schemas"]["ID"];
+                /** @description Only numbers that lead to this user or their mailbox. */
+                user_id?: components["schemas"]["ID"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of numbers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NumberList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createNumber: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NumberCreate"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Number"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getNumber: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                number: components["parameters"]["NumberID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The number. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Number"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteNumber: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                number: components["parameters"]["NumberID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateNumber: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                number: components["parameters"]["NumberID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["NumberPatch"];
+                "application/json": components["schemas"]["NumberPatch"];
+            };
+        };
+        responses: {
+            /** @description The number as changed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Number"];
                 };
             };
             default: components["responses"]["Problem"];
