@@ -39,6 +39,8 @@ type Config struct {
 	Trunks Trunks
 	// Bans keeps banned addresses; nil: they are forgotten at the end.
 	Bans Bans
+	// Texts keeps texts for phones that are off; nil: MESSAGE is not served.
+	Texts Texts
 	// Traces keeps the messages of calls that have ended; nil: none are remembered.
 	Traces Traces
 	// Nameservers are asked for carriers; nil: those of the machine.

@@ -185,7 +185,7 @@ func (s *Server) onNew(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	case sipmsg.REFER:
 		s.onRefer(req, tx, h)
 	case sipmsg.MESSAGE:
-		s.replyOnce(req, tx, 405, "Method Not Allowed", field{"Allow", allow})
+		s.onMessage(req, tx, h)
 	default:
 		s.replyOnce(req, tx, 501, "Not Implemented", field{"Allow", allow}) // RFC 3261 §8.2.1
 	}

@@ -220,6 +220,7 @@ func (r *registrar) register(in *inquiry, line store.Line, h hop) (answer reply,
 	answer, kept, fresh := r.update(in, line, h, contacts, star)
 	if answer.code == 200 {
 		s.stats.registered.Add(1)
+		s.texts.registered(line.UserID)
 	}
 	if fresh {
 		s.events.registered(line, h.remote.String())

@@ -22,7 +22,7 @@ import (
 )
 
 // allow names the methods that are served.
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, REFER, PRACK, PUBLISH"
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, REFER, PRACK, PUBLISH, MESSAGE"
 
 // extensions are understood within calls; supported names all.
 const (
@@ -61,6 +61,7 @@ type Server struct {
 	names     *names
 	trunks    *trunks
 	trace     *trace
+	texts     *texts
 	flows     *flows
 	sockets   sockets
 
@@ -87,6 +88,7 @@ type counters struct {
 	received, malformed, throttled             atomic.Uint64
 	registers, registered, invites, authFailed atomic.Uint64
 	legs                                       atomic.Uint64
+	texts, shed                                atomic.Uint64
 	qualityReports                             atomic.Uint64
 }
 
@@ -141,6 +143,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	s.registrar = newRegistrar(s, b)
 	s.events = newEvents(s)
 	s.trace = newTrace(s)
+	s.texts = newTexts(s)
 	s.flows = newFlows(s)
 	s.names, s.trunks = newNames(s), newTrunks(s)
 	s.sockets.tried = make(map[string]bool)
@@ -212,6 +215,10 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 	if err := s.loadBans(ctx); err != nil {
 		s.closeSockets()
 		return fmt.Errorf("sip: load bans: %w", err)
+	}
+	if err := s.texts.load(ctx); err != nil {
+		s.closeSockets()
+		return fmt.Errorf("sip: load texts: %w", err)
 	}
 	if err := s.registrar.load(ctx); err != nil {
 		s.closeSockets()
@@ -367,6 +374,7 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	st.Legs = len(s.legs)
 	s.mu.Unlock()
+	st.TextsSent, st.Shed = s.stats.texts.Load(), s.stats.shed.Load()
 	st.Bans, st.Banned, st.Ignored = s.guard.counts()
 	s.registrar.mu.Lock()
 	st.Bindings, st.LinesOnline = s.registrar.count, len(s.registrar.lines)

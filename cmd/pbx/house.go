@@ -108,7 +108,8 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 	}
 	h.sip, err = sip.New(sip.Config{
 		UDP: cfg.sipUDP, TCP: cfg.sipTCP, TLS: cfg.sipTLS, OldTLS: cfg.sipOldTLS, Certificate: h.certs.get, CarrierCAs: carriers, Advertise: cfg.advertise,
-		Realm: "branchline", UserAgent: "Branchline " + buildVersion(), Bans: h.db, Traces: h.db, Trunks: h.db, Log: h.log.With("room", "sip"),
+		Realm: "branchline", UserAgent: "Branchline " + buildVersion(), Trunks: h.db, Log: h.log.With("room", "sip"),
+		Bans: h.db, Traces: h.db, Texts: h.db,
 	}, h.db, h.db, h.db, h.bus)
 	if err != nil {
 		return nil, err

@@ -67,11 +67,14 @@ type Phone struct {
 	callID   string
 	incoming chan *Line
 	notices  chan Notice
+	words    chan Words
 	lampNews chan struct{}
 	vanished atomic.Bool
-	wg       sync.WaitGroup
-	ctx      context.Context
-	stop     context.CancelFunc
+	// wordsCode answers texts; 0 takes them.
+	wordsCode atomic.Int32
+	wg        sync.WaitGroup
+	ctx       context.Context
+	stop      context.CancelFunc
 
 	mu        sync.Mutex
 	stream    net.Conn                         // over TCP
@@ -113,6 +116,7 @@ func NewPhone(ctx context.Context, c PhoneConfig) (*Phone, error) {
 		cfg:      c,
 		incoming: make(chan *Line, 16),
 		notices:  make(chan Notice, 64),
+		words:    make(chan Words, 256),
 		lampNews: make(chan struct{}, 1),
 		waiting:  make(map[string]chan *sipmsg.Response),
 		acks:     make(map[string][]byte),
@@ -514,6 +518,8 @@ func (p *Phone) asked(req *sipmsg.Request) {
 	case req.Method == sipmsg.ACK:
 	case req.Method == sipmsg.INVITE && !inDialog:
 		p.invited(req)
+	case req.Method == sipmsg.MESSAGE:
+		p.heard(req)
 	case req.Method == sipmsg.NOTIFY:
 		p.notified(req)
 	case req.Method == sipmsg.OPTIONS:
