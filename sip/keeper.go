@@ -42,6 +42,8 @@ type keeper struct {
 	at         target        // that keeps our registration
 	failures   int
 	rtt        time.Duration // of the latest exchange
+	way        hop           // of the latest answer
+	pongs      uint32        // that had come over that way when it was pinged
 
 	nextRegister, nextOptions, nextPing time.Time // zero: never
 }
@@ -122,29 +124,29 @@ func (k *keeper) register(ctx context.Context) {
 	now := time.Now()
 	switch {
 	case err != nil:
-		k.refused(err.Error(), false, to, 0)
+		k.refused(ctx, err.Error(), false, to, 0)
 	case res.StatusCode >= 300:
-		k.refused(fmt.Sprintf("%d %s", res.StatusCode, clip(res.Reason, 60)), true, to, retryAfterOf(res))
+		k.refused(ctx, fmt.Sprintf("%d %s", res.StatusCode, clip(res.Reason, 60)), true, to, retryAfterOf(res))
 	default:
 		granted := k.granted(res)
 		k.failures = 0
 		k.at, k.registered = to, now.Add(granted)
 		k.nextRegister = now.Add(granted - margin(granted))
-		if !k.row.Options {
+		if !k.row.Options || to.transport != "udp" {
 			k.nextPing = now.Add(pingPeriod)
 		}
-		k.change(func(st *store.TrunkStatus) {
+		k.change(ctx, func(st *store.TrunkStatus) {
 			st.Registered, st.Reachable, st.Reason, st.Target = true, true, "registered", to.String()
 			st.RTT, st.NextTry = k.rtt, k.nextRegister
 		})
 	}
 }
 
-// change changes the status, unless another keeper has taken over.
-func (k *keeper) change(f func(*store.TrunkStatus)) {
+// change changes the status, unless the trunk has other settings by now.
+func (k *keeper) change(ctx context.Context, f func(*store.TrunkStatus)) {
 	k.t.mu.Lock()
 	defer k.t.mu.Unlock()
-	if k.t.contact == k.contact && !k.t.withdraw {
+	if ctx.Err() == nil {
 		k.t.tell(f)
 	}
 }
@@ -155,13 +157,13 @@ func margin(d time.Duration) time.Duration {
 }
 
 // refused plans another try after a registration that failed.
-func (k *keeper) refused(reason string, reached bool, to target, after time.Duration) {
+func (k *keeper) refused(ctx context.Context, reason string, reached bool, to target, after time.Duration) {
 	now := time.Now()
 	wait := max(backoff(k.failures), min(after, backoffLast))
 	k.failures++
 	k.nextRegister = now.Add(wait)
 	still := now.Before(k.registered)
-	k.change(func(st *store.TrunkStatus) {
+	k.change(ctx, func(st *store.TrunkStatus) {
 		// Until it expires a registration stands, unless the carrier has said otherwise.
 		st.Registered, st.Reachable, st.Reason, st.NextTry = still && !reached, reached, reason, k.nextRegister
 		if to.transport != "" {
@@ -334,6 +336,7 @@ func (k *keeper) askAt(ctx context.Context, to target, draft func(hop) *sipmsg.R
 		if err != nil {
 			return nil, err
 		}
+		k.way = h
 		again, ok := k.s.answered(req, res, k.row, refusals)
 		if !ok {
 			return res, nil
@@ -399,7 +402,7 @@ func (k *keeper) probe(ctx context.Context) {
 		if err == nil && res.StatusCode != 503 && res.StatusCode != 408 {
 			k.t.worked(to)
 			k.nextOptions = time.Now().Add(optionsPeriod)
-			k.change(func(st *store.TrunkStatus) {
+			k.change(ctx, func(st *store.TrunkStatus) {
 				st.RTT = k.rtt
 				if !k.row.Register {
 					st.Reachable, st.Reason, st.Target = true, "answers", to.String()
@@ -417,29 +420,54 @@ func (k *keeper) probe(ctx context.Context) {
 		}
 	}
 	k.nextOptions = time.Now().Add(optionsFailing)
-	k.change(func(st *store.TrunkStatus) { st.Reachable, st.Reason = false, reason })
+	k.change(ctx, func(st *store.TrunkStatus) { st.Reachable, st.Reason = false, reason })
 }
 
-// ping keeps the way through a NAT open for calls to us, and looks up anew where
-// the carrier is. Nobody answers it (RFC 3261 §7.5: empty lines are ignored).
+// ping keeps the way of calls to us open: through a NAT, and over a connection.
+// Nobody must answer it (RFC 3261 §7.5: empty lines are ignored).
 func (k *keeper) ping(ctx context.Context) {
 	if !k.row.Register {
-		k.nextPing = time.Now().Add(doubtTime)
-		_, err := k.t.targets(ctx, k.row)
-		k.change(func(st *store.TrunkStatus) {
-			switch {
-			case err != nil:
-				st.Reachable, st.Reason = false, rootOf(err)
-			case st.Reason == "not tried yet" || !st.Reachable && st.Target == "":
-				st.Reachable, st.Reason = true, "nothing speaks against it"
-			}
-		})
+		k.look(ctx)
 		return
 	}
 	k.nextPing = time.Now().Add(pingPeriod)
-	if h, err := k.s.reach(ctx, k.at); err == nil {
-		k.s.keepOpen(h)
+	if k.way.transport != "udp" && !k.connected() {
+		// RFC 5626 §4.5: without its connection a registration is worth nothing.
+		k.nextRegister = time.Now()
+		return
 	}
+	k.s.keepOpen(k.way)
+}
+
+// connected reports whether the connection that carries the registration is up.
+// One whose peer answered pings before and does so no more is closed.
+func (k *keeper) connected() bool {
+	f := k.s.flows.find(k.way)
+	if f == nil {
+		return false
+	}
+	pongs := f.pongs.Load()
+	if pongs > 0 && pongs == k.pongs {
+		f.Close()
+		k.pongs = 0
+		return false
+	}
+	k.pongs = pongs
+	return true
+}
+
+// look finds out where calls of a trunk come from that we never ask anything.
+func (k *keeper) look(ctx context.Context) {
+	k.nextPing = time.Now().Add(doubtTime)
+	_, err := k.t.look(ctx, k.row)
+	k.change(ctx, func(st *store.TrunkStatus) {
+		switch {
+		case err != nil:
+			st.Reachable, st.Reason = false, rootOf(err)
+		case st.Reason == notTried || !st.Reachable && st.Target == "":
+			st.Reachable, st.Reason = true, "nothing speaks against it"
+		}
+	})
 }
 
 // leave ends the registration.

@@ -261,6 +261,7 @@ type flow struct {
 	stranger      bool           // counted among them; guarded by flows.mu
 	peer          *destination   // of one that we opened
 	known         atomic.Bool    // it carried an authenticated request, or we opened it
+	pongs         atomic.Uint32  // empty lines that came: answers to ours (RFC 5626 §4.4.1), mostly
 	meeting       sync.Once
 	web           *web          // of a WebSocket
 	met           chan struct{} // closed when sipgo knows it
@@ -351,6 +352,7 @@ func (f *flow) next() (done bool, err error) {
 			f.since = time.Time{} // half a ping is no message that must be complete soon
 			return false, nil
 		}
+		f.pongs.Add(1)
 		f.consume(2) // RFC 3261 §7.5
 	}
 	head := bytes.Index(f.in, []byte("\r\n\r\n"))

@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +28,9 @@ const (
 	partingTime = 2 * time.Second
 )
 
+// notTried is the reason of a trunk that was just made.
+const notTried = "not tried yet"
+
 // trunks are the lines to carriers.
 type trunks struct {
 	s *Server
@@ -47,6 +49,7 @@ type trunk struct {
 
 	mu       sync.Mutex
 	row      store.Trunk
+	networks []netip.Prefix // of row.Sources
 	status   store.TrunkStatus
 	places   []target             // where its host led lately; calls come from there
 	down     map[target]time.Time // places that failed, and until when they are avoided
@@ -110,22 +113,12 @@ func (ts *trunks) find(id store.ID) *trunk {
 	return ts.byID[id]
 }
 
-// all returns the enabled trunks, in the order of their ids.
-func (ts *trunks) all() []*trunk {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	all := make([]*trunk, 0, len(ts.byID))
-	for _, t := range ts.byID {
-		all = append(all, t)
-	}
-	slices.SortFunc(all, func(a, b *trunk) int { return strings.Compare(string(a.id), string(b.id)) })
-	return all
-}
-
 // friends are the addresses that the names of carriers lead to.
 func (ts *trunks) friends() []netip.Prefix {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
 	var all []netip.Prefix
-	for _, t := range ts.all() {
+	for _, t := range ts.byID {
 		t.mu.Lock()
 		for _, p := range t.places {
 			all = append(all, netip.PrefixFrom(p.addr.Addr(), p.addr.Addr().BitLen()))
@@ -157,7 +150,12 @@ func (t *trunk) follow(row store.Trunk) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	same := t.stop != nil && reflect.DeepEqual(wire(t.row), wire(row))
-	t.row = row
+	t.row, t.networks = row, nil
+	for _, s := range row.Sources {
+		if network, ok := store.ParseSource(s); ok {
+			t.networks = append(t.networks, network)
+		}
+	}
 	if same {
 		return
 	}
@@ -167,7 +165,7 @@ func (t *trunk) follow(row store.Trunk) {
 	t.contact = contactUser(row)
 	clear(t.down)
 	t.places = nil
-	t.status = store.TrunkStatus{TrunkID: row.ID, Reachable: true, Reason: "not tried yet", Since: time.Now()}
+	t.status = store.TrunkStatus{TrunkID: row.ID, Reachable: true, Reason: notTried, Since: time.Now()}
 	ctx, stop := context.WithCancel(t.s.ctx)
 	t.stop = stop
 	k, before, done := newKeeper(t, row, t.contact), t.left, make(chan struct{})

@@ -395,6 +395,60 @@ func TestTrunkLeavesAtTheEnd(t *testing.T) {
 	})
 }
 
+// zoneTCP leads carrier.test to the same places by TCP.
+var zoneTCP = append(slices.Clone(zone),
+	`_sip._tcp.carrier.test. 3600 IN SRV 1 0 5060 one.carrier.test.`,
+	`_sip._tcp.carrier.test. 3600 IN SRV 2 0 5060 two.carrier.test.`)
+
+// TestTrunkOverTCP: the connection that carries a registration is pinged; when it is cut or falls silent the registration is made anew (RFC 5626 §4.5).
+func TestTrunkOverTCP(t *testing.T) {
+	row := trunkRow(func(t *store.Trunk) { t.Register, t.Transport = true, "tcp" })
+	trunkBubble(t, nil, func(w *trunkWorld) {
+		w.dns.set(zoneTCP...)
+		w.change(row)
+		time.Sleep(time.Second)
+		w.expectStatus(true, true, "registered", "tcp 192.0.2.1:5060")
+		uri := contact(t, w.one)
+		if !strings.HasSuffix(uri, "@10.0.0.1:5060;transport=tcp") {
+			t.Errorf("registered %s", uri)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := len(w.one.Got("REGISTER")); n != 2 {
+			t.Errorf("%d REGISTER while all is well", n)
+		}
+		if w.one.Cut() != 1 {
+			t.Error("there was not one connection")
+		}
+		time.Sleep(26 * time.Second)
+		if n := len(w.one.Got("REGISTER")); n != 4 {
+			t.Errorf("%d REGISTER after the connection was cut, want two more", n)
+		}
+		w.expectStatus(true, true, "registered", "tcp 192.0.2.1:5060")
+
+		l := w.mustDial(nil)
+		within(t, 5*time.Second, l.Answered(), "answer")
+		w.one.Cut()
+		time.Sleep(10 * time.Millisecond)
+		l.HangUp(sip.Cause{})
+		within(t, time.Second, l.Done(), "end")
+		time.Sleep(time.Second)
+		if n := len(w.one.Got("BYE")); n != 2 { // over a new connection, without and with credentials
+			t.Errorf("%d BYE after the connection was cut", n)
+		}
+
+		// A place that refuses connections is left at once.
+		w.one.CloseTCP()
+		w.one.Cut()
+		w.net.Restart()
+		l = w.mustDial(nil)
+		within(t, 2*time.Second, l.Answered(), "answer of the second place")
+		expectTimes(t, "INVITE to two", w.two.Times("INVITE"), 0, 0)
+		l.HangUp(sip.Cause{})
+		time.Sleep(30 * time.Second)
+		w.expectStatus(true, true, "registered", "tcp 192.0.2.2:5060")
+	})
+}
+
 func (w *trunkWorld) dial(change func(*sip.Outgoing)) (*sip.Leg, error) {
 	o := sip.Outgoing{Trunk: "trk_1", Number: "+4930123456", From: sip.Identity{Display: "Alice", User: "+49301000"}, Sound: sound()}
 	if change != nil {

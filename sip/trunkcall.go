@@ -30,26 +30,19 @@ func (ts *trunks) from(req *sipmsg.Request, h hop) *trunk {
 	to, _, _ := identityOf(req.To().Value())
 	var best *trunk
 	most := 0
-	for _, t := range ts.all() {
-		rank := t.rank(source, h.transport, userOf(&req.Recipient), to.User)
-		if rank > 0 && req.From() != nil && strings.EqualFold(req.From().Address.Host, t.domain()) {
-			rank++
-		}
-		if rank > most {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, t := range ts.byID {
+		rank := t.rank(source, h.transport, userOf(&req.Recipient), to.User, req.From().Address.Host)
+		if rank > most || rank > 0 && rank == most && t.id < best.id {
 			best, most = t, rank
 		}
 	}
 	return best
 }
 
-func (t *trunk) domain() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return domainOf(t.row)
-}
-
 // rank tells how surely a request of this source is of the trunk; 0: it is not.
-func (t *trunk) rank(source netip.AddrPort, transport, user, to string) int {
+func (t *trunk) rank(source netip.AddrPort, transport, user, to, domain string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.row.Transport == "tls" && transport != "tls" {
@@ -64,8 +57,8 @@ func (t *trunk) rank(source netip.AddrPort, transport, user, to string) int {
 			rank = max(rank, 300) // it opened the connection, from any port
 		}
 	}
-	for _, s := range t.row.Sources {
-		if network, ok := store.ParseSource(s); ok && network.Contains(source.Addr()) {
+	for _, network := range t.networks {
+		if network.Contains(source.Addr()) {
 			rank = max(rank, 100+network.Bits())
 		}
 	}
@@ -74,6 +67,9 @@ func (t *trunk) rank(source netip.AddrPort, transport, user, to string) int {
 	}
 	if rank > 0 && t.row.Username != "" && (user == t.row.Username || to == t.row.Username) {
 		rank += 10
+	}
+	if rank > 0 && strings.EqualFold(domain, domainOf(t.row)) {
+		rank++
 	}
 	return rank
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type Received struct {
 	URI    string
 	From   netip.AddrPort
 	Text   string // the whole message
+
+	answer func([]byte)
 }
 
 // Header returns the value of the first header of that name, written in full.
@@ -51,11 +54,12 @@ type Reply struct {
 	After   time.Duration
 }
 
-// Carrier is the simulated other end of a trunk, by UDP. Its script decides what
+// Carrier is the simulated other end of a trunk, by UDP and TCP. Its script decides what
 // it says; Obliging is a good one to build upon.
 type Carrier struct {
 	net  *Net
 	conn net.PacketConn
+	tcp  net.Listener
 	addr netip.AddrPort
 	tag  string
 	wg   sync.WaitGroup
@@ -66,6 +70,7 @@ type Carrier struct {
 	log     []Received
 	answers map[string]chan string // by branch
 	nonces  int
+	streams []net.Conn
 
 	// Username and Password are what Obliging asks for, if there is a password; by SHA-256 if that is set.
 	Username, Password, Realm string
@@ -78,16 +83,79 @@ func NewCarrier(ctx context.Context, n *Net, addr netip.AddrPort) (*Carrier, err
 	if err != nil {
 		return nil, fmt.Errorf("carrier: %w", err)
 	}
-	c := &Carrier{net: n, conn: conn, addr: addr, tag: token(), Realm: "carrier.test", news: make(chan Received, 1024), answers: make(map[string]chan string)}
+	l, err := n.Host(addr.Addr()).Listen(ctx, addr)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("carrier: %w", err)
+	}
+	c := &Carrier{net: n, conn: conn, tcp: l, addr: addr, tag: token(), Realm: "carrier.test", news: make(chan Received, 1024), answers: make(map[string]chan string)}
 	c.script = c.Obliging
 	c.wg.Go(c.read)
+	c.wg.Go(c.accept)
 	return c, nil
 }
 
 // Close ends the carrier.
 func (c *Carrier) Close() {
 	c.conn.Close()
+	c.tcp.Close()
+	c.Cut()
 	c.wg.Wait()
+}
+
+// CloseTCP refuses connections from now on.
+func (c *Carrier) CloseTCP() { c.tcp.Close() }
+
+// Cut closes the connections that are up, and returns how many that were.
+func (c *Carrier) Cut() int {
+	c.mu.Lock()
+	all := c.streams
+	c.streams = nil
+	c.mu.Unlock()
+	for _, s := range all {
+		s.Close()
+	}
+	return len(all)
+}
+
+func (c *Carrier) accept() {
+	for {
+		conn, err := c.tcp.Accept()
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		c.streams = append(c.streams, conn)
+		c.mu.Unlock()
+		c.wg.Go(func() { c.readStream(conn) })
+	}
+}
+
+// readStream reads requests; empty lines between them are pings, and answered (RFC 5626 §4.4.1).
+func (c *Carrier) readStream(conn net.Conn) {
+	buf, pending := make([]byte, 65536), ""
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		pending += string(buf[:n])
+		for strings.HasPrefix(pending, "\r\n\r\n") {
+			pending = pending[4:]
+			conn.Write([]byte("\r\n"))
+		}
+		for {
+			head, _, found := strings.Cut(pending, "\r\n\r\n")
+			length, _ := strconv.Atoi(headerIn(pending, "Content-Length"))
+			total := len(head) + 4 + length
+			if !found || len(pending) < total {
+				break
+			}
+			from := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+			c.heard(pending[:total], from, func(b []byte) { conn.Write(b) })
+			pending = pending[total:]
+		}
+	}
 }
 
 // Addr returns where the carrier is.
@@ -200,16 +268,20 @@ func (c *Carrier) read() {
 		if err != nil {
 			return
 		}
-		text := string(buf[:n])
-		first, _, _ := strings.Cut(text, "\r\n")
-		parts := strings.SplitN(first, " ", 3)
-		switch {
-		case len(parts) < 3:
-		case parts[0] == "SIP/2.0":
-			c.answered(text)
-		default:
-			c.asked(Received{At: time.Since(c.net.Start()), Method: parts[0], URI: parts[1], From: from.(*net.UDPAddr).AddrPort(), Text: text})
-		}
+		c.heard(string(buf[:n]), from.(*net.UDPAddr).AddrPort(), func(b []byte) { c.conn.WriteTo(b, from) })
+	}
+}
+
+// heard takes one message.
+func (c *Carrier) heard(text string, from netip.AddrPort, answer func([]byte)) {
+	first, _, _ := strings.Cut(text, "\r\n")
+	parts := strings.SplitN(first, " ", 3)
+	switch {
+	case len(parts) < 3:
+	case parts[0] == "SIP/2.0":
+		c.answered(text)
+	default:
+		c.asked(Received{At: time.Since(c.net.Start()), Method: parts[0], URI: parts[1], From: from, Text: text, answer: answer})
 	}
 }
 
@@ -260,7 +332,7 @@ func (c *Carrier) reply(r Received, p Reply) {
 		b.WriteString("Content-Type: application/sdp\r\n")
 	}
 	fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n%s", len(body), body)
-	c.conn.WriteTo([]byte(b.String()), net.UDPAddrFromAddrPort(r.From))
+	r.answer([]byte(b.String()))
 }
 
 func (c *Carrier) sound() []byte {
