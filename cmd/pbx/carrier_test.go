@@ -268,3 +268,47 @@ func TestPhonesKamailio(t *testing.T) {
 		})
 	}
 }
+
+// TestPhonesSIPpCarrier: SIPp is a carrier that knows us by our address, and we it by its.
+func TestPhonesSIPpCarrier(t *testing.T) {
+	p, ada, bob, _ := acme(t)
+	const ip = "127.0.0.74"
+	port, other := freePort(t, ip), freePort(t, "127.0.0.75")
+	trunk := p.api("POST", "/accounts/default/trunks", map[string]any{
+		"name": "SIPp", "host": ip, "port": port, "register": false, "options": false, "identity": "pai", "format": "00",
+	}).at("id")
+	number := p.api("POST", "/accounts/default/numbers", map[string]any{
+		"number": "+4930555123", "trunk_id": trunk, "destination": map[string]any{"type": "user", "id": bob.id},
+	}).at("id")
+	p.api("PATCH", "/accounts/default", map[string]any{"default_outbound_number_id": number})
+	a := phoneOf(t, p, ada, 7, adaTone, "PCMA", "udp", false)
+	phoneOf(t, p, bob, 8, bobTone, "PCMA", "udp", true)
+
+	callee := sippAt(t, "callee", ip, port, p.udp.String(), "x;y;z")
+	listens(t, ip, port)
+	a.do("dial", "0301234567")
+	a.expect("CALL_ESTABLISHED", 0, 5*time.Second)
+	pause(time.Second)
+	a.do("hangup", "")
+	if err := callee.Wait(); err != nil {
+		t.Errorf("the callee at the carrier: %v", err)
+	}
+	p.lastCall("answered")
+	sent, err := os.ReadFile(filepath.Join(artifacts(t), "callee-messages.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"INVITE sip:0049301234567@" + ip, "P-Asserted-Identity: <sip:004930555123@" + ip + ">", "From: <sip:004930555123@" + ip + ">"} {
+		if !strings.Contains(string(sent), want) {
+			t.Errorf("the carrier did not get %q", want)
+		}
+	}
+
+	if err := sippAt(t, "trunk-caller", ip, port, p.udp.String(), "+4989777;y;+4930555123").Wait(); err != nil {
+		t.Errorf("the caller at the carrier: %v", err)
+	}
+	p.lastCall("answered")
+	if err := sippAt(t, "trunk-caller", "127.0.0.75", other, p.udp.String(), "+4989777;y;+4930555123").Wait(); err == nil {
+		t.Error("a stranger could call")
+	}
+}
