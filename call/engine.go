@@ -146,11 +146,12 @@ func (e *Engine) Originate(ctx context.Context, account, fromUser store.ID, to s
 	return c.id, nil
 }
 
-// start runs a new call in a goroutine of its own, unless the house is full or closing.
+// start runs a new call in a goroutine of its own, unless the house is full or closing. It is never too full for an emergency call.
 func (e *Engine) start(c *Call, first Step) error {
+	emergency := c.record.Direction != "inbound" && c.plan.IsEmergency(c.record.Dialed)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closing || e.board.count() >= maxCalls {
+	if e.closing || e.board.count() >= maxCalls && !emergency {
 		return ErrClosing
 	}
 	e.board.add(c)

@@ -24,6 +24,12 @@ func (p *Plan) emergency(dialed string) (string, bool) {
 	return dialed[1:], store.IsEmergency(p.home.iso, dialed[1:])
 }
 
+// IsEmergency reports whether a caller of our own who dials this asks for help.
+func (p *Plan) IsEmergency(dialed string) bool {
+	_, is := p.emergency(Normalize(dialed))
+	return is
+}
+
 // emergencyCall goes out over any trunk there is. No right is asked for, and the caller's number is shown.
 func (p *Plan) emergencyCall(q query, number string) (Decision, []store.Reason) {
 	because := store.Reason{Rule: "emergency", Detail: number + " is an emergency number"}

@@ -101,7 +101,7 @@ func newHouseAt(tb testing.TB, net *siptest.Net, host sip.Network, addrs []netip
 		tb.Fatal(err)
 	}
 	h.media = media.NewEngine(media.Config{Network: host, Log: log})
-	h.sip, err = sip.New(sip.Config{UDP: addrs, TCP: addrs, Network: host, Log: log, UserAgent: "pbx"}, h.db, h.db, h.db, h.bus)
+	h.sip, err = sip.New(sip.Config{UDP: addrs, TCP: addrs, Network: host, Log: log, UserAgent: "pbx", Trunks: h.db}, h.db, h.db, h.db, h.bus)
 	if err != nil {
 		tb.Fatal(err)
 	}

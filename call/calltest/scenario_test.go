@@ -76,6 +76,9 @@ func newScenario(t *testing.T, tweaks ...func(*house, *call.Config)) *scenario {
 	}
 }
 
+// setupVerb is what comes before the clock of the ladder starts.
+var setupVerb = regexp.MustCompile("^(user|phones?|carrier|number|account) ")
+
 // play does what the script says, line by line.
 func (s *scenario) play(script string) {
 	first := true
@@ -86,7 +89,7 @@ func (s *scenario) play(script string) {
 			if statement == "" || strings.HasPrefix(statement, "#") {
 				continue
 			}
-			setup := strings.HasPrefix(statement, "user ") || strings.HasPrefix(statement, "phone")
+			setup := setupVerb.MatchString(statement)
 			if first && !setup {
 				first = false
 				synctest.Wait()
@@ -180,7 +183,7 @@ func (s *scenario) compare(file string) {
 func trail(records []store.CallRecord) string {
 	var b strings.Builder
 	for _, r := range records {
-		fmt.Fprintf(&b, "%s dials %s: %s\n", r.Caller.Name, r.Dialed, inShort(r))
+		fmt.Fprintf(&b, "%s dials %s: %s\n", called(r.Caller), r.Dialed, inShort(r))
 		for _, reason := range r.Route {
 			fmt.Fprintf(&b, "    because  %s\n", reason.Detail)
 		}
@@ -194,18 +197,22 @@ func trail(records []store.CallRecord) string {
 
 // inShort is a record in one line, as the scripts expect it.
 func inShort(r store.CallRecord) string {
-	callee := r.Callee.Name
-	if callee == "" {
-		callee = r.Callee.Number
-	}
-	if callee == "" {
-		callee = "nobody"
-	}
 	talk := 0
 	if !r.AnsweredAt.IsZero() {
 		talk = int(r.EndedAt.Sub(r.AnsweredAt).Round(time.Second) / time.Second)
 	}
-	return fmt.Sprintf("%s, %s → %s, %ds, %s: %s", r.Outcome, r.Caller.Name, callee, talk, r.HangupBy, r.HangupCause)
+	return fmt.Sprintf("%s, %s → %s, %ds, %s: %s", r.Outcome, called(r.Caller), called(r.Callee), talk, r.HangupBy, r.HangupCause)
+}
+
+// called is what people call a party.
+func called(p store.CallParty) string {
+	switch {
+	case p.Name != "":
+		return p.Name
+	case p.Number != "":
+		return p.Number
+	}
+	return "nobody"
 }
 
 // until waits for a condition in the bubble's own time.

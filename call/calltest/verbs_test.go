@@ -30,6 +30,10 @@ var verbs = []verb{
 	{pattern(`chance decides`), func(s *scenario, _ context.Context, _ []string) error { s.free = true; return nil }},
 	{pattern(`(lose|delay) (\S+) from (\w+)(?: to (\w+))? (once|twice|always|by \S+)`), (*scenario).disturb},
 
+	{pattern(`account shows (\S+)`), (*scenario).accountShows},
+	{pattern(`carrier (\w+)(.*)`), (*scenario).addCarrier},
+	{pattern(`number (\S+) leads to (\S+)`), (*scenario).addNumber},
+
 	// What the house is asked to do.
 	{pattern(`portal hangs up`), (*scenario).portalHangsUp},
 	{pattern(`portal calls (\S+) for (\w+)`), (*scenario).originate},
@@ -37,6 +41,8 @@ var verbs = []verb{
 
 	// What people do.
 	{pattern(`(\w+) calls (\S+)`), (*scenario).call},
+	{pattern(`(\w+) brings a call from (\S+) to (\S+?)( in vain)?`), (*scenario).bring},
+	{pattern(`(\w+) is told that (\S+) is (.*)`), (*scenario).isToldThat},
 	{pattern(`(\w+) rings`), func(s *scenario, ctx context.Context, w []string) error { _, err := s.rings(ctx, w[0]); return err }},
 	{pattern(`(\w+) rings again`), func(s *scenario, ctx context.Context, w []string) error {
 		c, err := s.next(ctx, w[0])

@@ -177,6 +177,7 @@ func TestTrunkRefusals(t *testing.T) {
 		"user of another account":          {func(tx *Tx) error { return tx.CreateNumber(newNumber("+4930777", "user", bob2)) }, nil, "destination"},
 		"show a number of another account": {user(func(u *store.User) { u.OutboundNumberID = n2.ID }), nil, "outbound_number_id"},
 		"show a number not proven":         {user(func(u *store.User) { u.OutboundNumberID = pending.ID }), nil, "outbound_number_id"},
+		"an emergency number":              {user(func(u *store.User) { u.Extension = "112" }), nil, "extension"},
 		"country":                          {user(func(u *store.User) { u.OutboundCountries = []string{"Germany"} }), nil, "outbound_countries"},
 		"account shows another's": {func(tx *Tx) error {
 			a := tx.Account()

@@ -191,6 +191,10 @@ func (tx *Tx) checkUser(u *store.User) error {
 	if err := u.Validate(tx.account.ExtensionLength); err != nil {
 		return err
 	}
+	// One that is there since before the country was set stays; calls to it are emergency calls.
+	if before := tx.users[u.ID]; (before == nil || before.Extension != u.Extension) && store.IsEmergency(tx.account.Country, u.Extension) {
+		return store.FieldErrors{{Field: "extension", Problem: u.Extension + " is an emergency number and cannot be an extension."}}
+	}
 	if err := tx.checkShown("outbound_number_id", u.OutboundNumberID); err != nil {
 		return err
 	}
