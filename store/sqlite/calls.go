@@ -17,7 +17,7 @@ const callColumns = `id, account_id, started_at, answered_at, ended_at, directio
 
 // One row per id, whether StartCall reached the disk or not; a row never changes its account.
 const upsertCall = `INSERT INTO call_records (` + callColumns + `, search) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
-	ON CONFLICT (id) DO UPDATE SET answered_at = excluded.answered_at, ended_at = excluded.ended_at,
+	ON CONFLICT (id) DO UPDATE SET answered_at = excluded.answered_at, ended_at = excluded.ended_at, direction = excluded.direction,
 	caller_user = excluded.caller_user, callee_user = excluded.callee_user, dialed = excluded.dialed, outcome = excluded.outcome,
 	hangup_by = excluded.hangup_by, hangup_cause = excluded.hangup_cause, caller = excluded.caller, callee = excluded.callee,
 	segments = excluded.segments, route = excluded.route, search = excluded.search

@@ -147,7 +147,7 @@ func TestCallRecords(t *testing.T) {
 	account, adaID, bob := h.office("one")
 	start := time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 	r := &store.CallRecord{
-		ID: store.NewID(store.PrefixCall), AccountID: account, StartedAt: start, Direction: "internal", Outcome: store.OutcomeOngoing,
+		ID: store.NewID(store.PrefixCall), AccountID: account, StartedAt: start, Direction: "outbound", Outcome: store.OutcomeOngoing,
 		Caller: store.CallParty{UserID: adaID, DeviceID: "dev_1", Name: "Ada Lovelace", Extension: "101"},
 		Callee: store.CallParty{UserID: bob, Name: "Bob", Extension: "102"}, Dialed: "102",
 		Route:    []store.Reason{{Rule: "user " + string(bob), Detail: "Extension 102 is Bob"}},
@@ -156,6 +156,7 @@ func TestCallRecords(t *testing.T) {
 	must(t, h.StartCall(ctx, r))
 	must(t, h.StartCall(ctx, r)) // a second time is the same call
 	r.AnsweredAt, r.EndedAt, r.Outcome, r.HangupBy, r.HangupCause = start.Add(time.Second), start.Add(time.Minute), store.OutcomeAnswered, "caller", "normal"
+	r.Direction = "internal" // where it leads is known after its beginning
 	r.Segments[0].EndedAt = r.AnsweredAt
 	r.Segments = append(r.Segments, store.Segment{Step: "talking", StartedAt: r.AnsweredAt, EndedAt: r.EndedAt})
 	must(t, h.SaveCall(ctx, r))
