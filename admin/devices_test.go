@@ -148,6 +148,12 @@ func TestRegistrationsAndCheckSync(t *testing.T) {
 	if a.json("online") != true || a.json("last_seen") == nil || a.text("registrations.0.source") != "192.0.2.31:5060" {
 		t.Errorf("%s", a.body)
 	}
+	h.phones.change(func(b *store.Binding) { b.RTT, b.Unreachable = 12300*time.Microsecond, true })
+	a = h.admin.get(path).want(200)
+	if got := fmt.Sprint(a.json("online"), a.json("lines.0.online"), a.json("registrations.0.reachable"), a.json("registrations.0.rtt_ms")); got != "false false false 13" {
+		t.Errorf("a phone that does not answer is shown as %s", got)
+	}
+	h.phones.change(func(b *store.Binding) { b.RTT, b.Unreachable = 0, false })
 	if list := h.admin.get("/accounts/default/registrations").want(200).json("items").([]any); len(list) != 1 {
 		t.Errorf("registrations of others are shown: %v", list)
 	}

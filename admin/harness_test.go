@@ -510,6 +510,15 @@ func (f *fakePhones) register(b store.Binding) {
 	f.bindings = append(f.bindings, b)
 }
 
+// change changes what is known of every phone.
+func (f *fakePhones) change(how func(*store.Binding)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.bindings {
+		how(&f.bindings[i])
+	}
+}
+
 func (f *fakePhones) of(fits func(*store.Binding) bool) (found []store.Binding) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"pbx/admin/contract"
@@ -88,7 +89,7 @@ func settingsView(u *store.User) contract.Settings {
 
 func registered(bindings []store.Binding, line store.ID) bool {
 	for i := range bindings {
-		if bindings[i].LineID == line {
+		if bindings[i].LineID == line && !bindings[i].Unreachable {
 			return true
 		}
 	}
@@ -103,7 +104,7 @@ func (s *Server) deviceView(snap *store.Snapshot, d *store.Device, seen time.Tim
 		Name: d.Name, Vendor: d.Vendor, Model: d.Model, Mac: optional(d.MAC), Ipei: optional(d.IPEI), BaseID: optional(string(d.BaseID)),
 		Transport: contract.Transport(d.Transport), Srtp: contract.SRTP(d.SRTP), Digest: contract.Digest(d.Digest),
 		UserIds: []string{}, Lines: []contract.Line{}, Registrations: []contract.Registration{},
-		Online: len(bindings) > 0, CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC(),
+		Online: slices.ContainsFunc(bindings, func(b store.Binding) bool { return !b.Unreachable }), CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC(),
 	}
 	users := make(map[store.ID]bool, len(d.Lines))
 	for i := range d.Lines {
@@ -140,8 +141,17 @@ func registrationView(b *store.Binding) contract.Registration {
 	return contract.Registration{
 		DeviceID: string(b.DeviceID), LineID: string(b.LineID), UserID: string(b.UserID),
 		Contact: b.Contact, Source: b.Source, Transport: contract.Transport(b.Transport), UserAgent: b.UserAgent,
-		RegisteredAt: b.RegisteredAt.UTC(), ExpiresAt: b.ExpiresAt.UTC(),
+		RegisteredAt: b.RegisteredAt.UTC(), ExpiresAt: b.ExpiresAt.UTC(), RttMs: milliseconds(b.RTT), Reachable: !b.Unreachable,
 	}
+}
+
+// milliseconds rounds up what was measured; nil stands for nothing.
+func milliseconds(d time.Duration) *int {
+	if d <= 0 {
+		return nil
+	}
+	ms := int((d + time.Millisecond - 1) / time.Millisecond)
+	return &ms
 }
 
 func keyView(k *store.APIKey) contract.APIKey {

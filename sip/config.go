@@ -193,6 +193,7 @@ type Stats struct {
 	Registers, Registered, Invites, AuthFail uint64
 	LegsTotal                                uint64
 	Banned, Ignored, TextsSent, Shed         uint64 // bans made, messages of banned sources, texts delivered, calls refused in overload
+	Unreachable                              int    // phones that are registered and do not answer
 	Legs, Bindings, LinesOnline              int
 	Subscriptions, Connections, Bans         int
 	LampRepairs                              uint64 // NOTIFY requests that had to be sent again

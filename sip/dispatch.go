@@ -74,6 +74,12 @@ func hopTo(b store.Binding) (hop, bool) {
 	return hop{b.Transport, local, remote}, err1 == nil && err2 == nil
 }
 
+// wayOf is hopTo of a binding of ours.
+func wayOf(b *store.Binding) hop {
+	h, _ := hopTo(*b)
+	return h
+}
+
 // host is what Via and Contact show to a peer on this way.
 func (s *Server) host(h hop) (host string, port int) {
 	host = s.cfg.Advertise

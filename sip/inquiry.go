@@ -111,6 +111,9 @@ func (s *Server) judge(data []byte, h hop, way replier) []byte {
 		s.stats.throttled.Add(1)
 		return nil
 	}
+	if s.health.answered(data, h) {
+		return nil
+	}
 	v := s.front.read(data, h.remote, h.transport)
 	if v.ask == nil { // else it belongs to no call
 		s.trace.received(data, h)
@@ -399,6 +402,7 @@ func (s *Server) identify(c claim, h hop) (store.Line, reply) {
 			return store.Line{}, refusal(403, "Forbidden") // a carrier is no phone
 		}
 		s.flows.authenticated(h)
+		s.health.spoke(h)
 		s.guard.trust(h.remote.Addr())
 		return line, reply{}
 	case wrong:

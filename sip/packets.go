@@ -154,8 +154,16 @@ func (f *packetFront) note(from netip.AddrPort) {
 
 // judge passes a datagram through the front reader; nil means that it is done with.
 func (l *packetListener) judge(data []byte, from netip.AddrPort) []byte {
-	if len(bytes.Trim(data, "\r\n\x00 ")) == 0 || isSTUN(data) {
-		return nil // RFC 5626 §3.5.1, §3.5.2: keep-alives
+	if isSTUN(data) {
+		if _, ok := l.s.guard.enter(from); ok && l.s.ctx.Err() == nil {
+			if answer := stunAnswer(data, from); answer != nil {
+				l.reply(answer, from) // lost like any datagram
+			}
+		}
+		return nil
+	}
+	if len(bytes.Trim(data, "\r\n\x00 ")) == 0 {
+		return nil // RFC 5626 §3.5.1: a keep-alive that asks for nothing
 	}
 	return l.s.judge(data, hop{"udp", l.local, from}, l)
 }
@@ -174,9 +182,4 @@ func (f *packetFront) WriteTo(p []byte, to net.Addr) (int, error) {
 	remote := netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
 	f.l.s.trace.sent(p, hop{"udp", f.l.local, remote})
 	return f.l.conn.WriteToUDPAddrPort(p, remote)
-}
-
-// isSTUN recognises RFC 5389 §6: two zero bits and the magic cookie.
-func isSTUN(b []byte) bool {
-	return len(b) >= 20 && b[0]&0xc0 == 0 && b[4] == 0x21 && b[5] == 0x12 && b[6] == 0xa4 && b[7] == 0x42
 }

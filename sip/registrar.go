@@ -104,6 +104,7 @@ func (r *registrar) insert(line store.Line, b *store.Binding) *registered {
 	reg.bindings = append(reg.bindings, b)
 	r.count++
 	r.s.guard.know(b.Source, +1)
+	r.s.health.registered(b, true)
 	return reg
 }
 
@@ -126,6 +127,7 @@ func (r *registrar) remove(reg *registered, b *store.Binding) {
 	reg.bindings = slices.DeleteFunc(reg.bindings, func(o *store.Binding) bool { return o == b })
 	r.count--
 	r.s.guard.know(b.Source, -1)
+	r.s.health.dropped(b)
 	delete(r.put, b.ID)
 	r.drop[b.ID] = struct{}{}
 	if len(reg.bindings) == 0 {
@@ -136,7 +138,9 @@ func (r *registrar) remove(reg *registered, b *store.Binding) {
 }
 
 // ofUser returns where a user can be reached, oldest registration first.
-func (r *registrar) ofUser(user store.ID) []store.Binding { return r.collect(r.users, user) }
+func (r *registrar) ofUser(user store.ID) []store.Binding {
+	return slices.DeleteFunc(r.collect(r.users, user), func(b store.Binding) bool { return b.Unreachable })
+}
 
 // ofDevice returns where a device can be reached.
 func (r *registrar) ofDevice(device store.ID) []store.Binding { return r.collect(r.devices, device) }
@@ -150,6 +154,8 @@ func (r *registrar) collect(m map[store.ID]map[store.ID]*registered, key store.I
 		for _, b := range reg.bindings {
 			if b.ExpiresAt.After(now) {
 				all = append(all, *b)
+				now := &all[len(all)-1]
+				now.RTT, now.Unreachable = r.s.health.state(b)
 			}
 		}
 	}
@@ -278,7 +284,10 @@ func (r *registrar) update(in *inquiry, line store.Line, h hop, contacts []wante
 			}
 			continue
 		case b == nil:
-			b = &store.Binding{ID: store.NewID(store.PrefixBinding), RegisteredAt: now, Source: h.remote.String()}
+			b = &store.Binding{
+				ID: store.NewID(store.PrefixBinding), RegisteredAt: now, Contact: c.uri, Path: in.list("Path"),
+				Source: h.remote.String(), Local: h.local.String(), Transport: h.transport,
+			}
 			r.insert(line, b)
 			fresh = true
 		case b.Source != h.remote.String() || b.CallID != callID:
@@ -286,6 +295,12 @@ func (r *registrar) update(in *inquiry, line store.Line, h hop, contacts []wante
 		}
 		b.AccountID, b.LineID, b.DeviceID, b.UserID = line.AccountID, line.ID, line.DeviceID, line.UserID
 		b.Contact, b.Instance, b.RegID = c.uri, c.inst, c.regID
+		if h != wayOf(b) {
+			r.s.health.dropped(b)
+			defer r.s.health.registered(b, true)
+		} else {
+			defer r.s.health.registered(b, false)
+		}
 		if source := h.remote.String(); b.Source != source {
 			r.s.guard.know(b.Source, -1)
 			r.s.guard.know(source, +1)

@@ -58,6 +58,7 @@ type Server struct {
 	digest    *digest
 	registrar *registrar
 	events    *events
+	health    *health
 	names     *names
 	trunks    *trunks
 	trace     *trace
@@ -140,6 +141,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 		digest: newDigest(cfg.Realm, callers{dir, cfg.Trunks}),
 		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]struct{}), unanswered: make(map[string]int),
 	}
+	s.health = newHealth(s)
 	s.registrar = newRegistrar(s, b)
 	s.events = newEvents(s)
 	s.trace = newTrace(s)
@@ -225,6 +227,7 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 		return fmt.Errorf("sip: %w", err)
 	}
 	s.tasks.Go(s.registrar.sweep)
+	s.tasks.Go(func() { s.health.run(s.ctx) })
 	s.tasks.Go(s.events.sweep)
 	s.tasks.Go(func() { s.registrar.write(s.ctx) })
 	s.tasks.Go(s.trace.write)
@@ -349,10 +352,11 @@ func (s *Server) Close(ctx context.Context) error {
 	return nil
 }
 
-// BindingsOfUser returns where a user can be reached now. It never waits.
+// BindingsOfUser returns where a user can be reached now: phones that are known
+// not to answer are left out. It never waits.
 func (s *Server) BindingsOfUser(user store.ID) []store.Binding { return s.registrar.ofUser(user) }
 
-// BindingsOfDevice returns where a device can be reached now. It never waits.
+// BindingsOfDevice returns where a device is registered, be it reachable now or not. It never waits.
 func (s *Server) BindingsOfDevice(device store.ID) []store.Binding {
 	return s.registrar.ofDevice(device)
 }
@@ -369,7 +373,7 @@ func (s *Server) Stats() Stats {
 		Received: s.stats.received.Load(), Malformed: s.stats.malformed.Load(), Throttled: s.stats.throttled.Load(),
 		Registers: s.stats.registers.Load(), Registered: s.stats.registered.Load(), Invites: s.stats.invites.Load(),
 		AuthFail: s.stats.authFailed.Load(), LegsTotal: s.stats.legs.Load(),
-		Connections: s.flows.count(), Subscriptions: s.events.count(), LampRepairs: s.events.repairs.Load(), QualityReports: s.stats.qualityReports.Load(),
+		Connections: s.flows.count(), Subscriptions: s.events.count(), Unreachable: s.health.count(), LampRepairs: s.events.repairs.Load(), QualityReports: s.stats.qualityReports.Load(),
 	}
 	s.mu.Lock()
 	st.Legs = len(s.legs)

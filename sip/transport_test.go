@@ -45,11 +45,15 @@ func TestKeepAlives(t *testing.T) {
 		}
 		q := w.peer(5060)
 		defer q.close()
-		for _, junk := range []string{"\r\n\r\n", "\x00", "\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl", "hello", "GET / HTTP/1.1\r\n\r\n", "\xff\xfe\xfd", "SIP/2.0 200 OK\r\n\r\n", strings.Repeat("A", 60000)} {
+		for _, junk := range []string{"\r\n\r\n", "\x00", "hello", "GET / HTTP/1.1\r\n\r\n", "\xff\xfe\xfd", "SIP/2.0 200 OK\r\n\r\n", strings.Repeat("A", 60000)} {
 			q.send([]byte(junk))
 		}
 		if got := q.read(time.Second); got != nil {
 			t.Errorf("junk answered %q", got)
+		}
+		q.send([]byte("\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl"))
+		if got := q.read(time.Second); len(got) != 32 || string(got[8:20]) != "abcdefghijkl" {
+			t.Errorf("STUN answered %x", got)
 		}
 		q.send(q.options("p"))
 		if code, _ := q.status(time.Second); code != 200 {

@@ -97,6 +97,7 @@ func (l *Leg) dial(ctx context.Context, offer []byte) error {
 		req.SetBody(nil)
 	}
 	l.s.request(req, hop, newBranch())
+	l.s.health.calling(hop)
 	tx, err := l.s.send(ctx, req)
 	if err != nil {
 		return err

@@ -160,6 +160,10 @@ type Binding struct {
 
 	RegisteredAt time.Time
 	ExpiresAt    time.Time
+
+	// What is known of it now; this is not kept.
+	RTT         time.Duration // round trip, 0 while not measured
+	Unreachable bool          // it was asked and did not answer
 }
 
 // ProvisionFetch is one request of a phone for a file.

@@ -1510,6 +1510,9 @@ type Registration struct {
 	// LineID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 	LineID ID `json:"line_id"`
 
+	// Reachable False after it did not answer for up to 30 seconds: then it is not rung, until it is heard of again.
+	Reachable bool `json:"reachable"`
+
 	// RegisteredAt Examples: 2026-03-02T10:01:03.120Z
 	RegisteredAt Time `json:"registered_at"`
 

@@ -52,6 +52,9 @@ func parse(from, to netip.AddrPort, data []byte) (Message, bool) {
 	return m, false
 }
 
+// isProbe recognises the questions that the house asks each phone every 20 seconds, and their answers: no ladder shows them.
+func isProbe(data []byte) bool { return bytes.Contains(data, []byte("\r\nCall-ID: probe-")) }
+
 // cseqMethod returns the method an answer belongs to.
 func cseqMethod(data []byte) string {
 	for line := range bytes.Lines(data) {

@@ -82,6 +82,9 @@ func (n *Net) pass(from, to netip.AddrPort, data []byte) (delay time.Duration, l
 	if !ok {
 		return hop, false
 	}
+	if isProbe(data) {
+		return hop, false
+	}
 	n.records = append(n.records, record{at: time.Since(n.start), from: from.Addr(), to: to.Addr(), text: m.line()})
 	delay = hop
 	for _, f := range n.filters {

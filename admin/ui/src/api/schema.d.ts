@@ -1787,6 +1787,8 @@ export interface components {
             expires_at: components["schemas"]["Time"];
             /** @description Null while not measured. */
             rtt_ms: number | null;
+            /** @description False after it did not answer for up to 30 seconds: then it is not rung, until it is heard of again. */
+            reachable: boolean;
         };
         RegistrationList: {
             items: components["schemas"]["Registration"][];
