@@ -195,6 +195,19 @@ func (b *Board) rings(c *Call, p *Party) bool {
 	return b.seats[p] == seat{call: c, rings: true}
 }
 
+// ringing returns whose phones ring for c.
+func (b *Board) ringing(c *Call) []*Party {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*Party
+	for _, p := range b.crews[c] {
+		if b.seats[p].rings {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // partner returns who is in one call with p, or rings for it, if it is one only.
 func (b *Board) partner(p *Party) (other *Party) {
 	b.mu.Lock()

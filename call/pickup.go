@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"pbx/dialplan"
@@ -28,7 +29,8 @@ func (s picking) Run(ctx context.Context, c *Call) Step {
 	c.note(named(s.of.Who))
 	c.parting = &parting{"caller", "took the call of " + named(s.of.Who)}
 	v := verdict{refused: make(chan sip.Cause, 1)}
-	if !s.in.ask(takeOver{of: s.of, by: s.party, early: s.early, told: v}) {
+	offer := new(atomic.Bool)
+	if !s.in.ask(takeOver{of: s.of, by: s.party, early: s.early, told: v, offer: offer}) {
 		v.Done(481, "Call/Transaction Does Not Exist")
 	}
 	late := time.NewTimer(pickPatience)
@@ -50,6 +52,9 @@ func (s picking) Run(ctx context.Context, c *Call) Step {
 		case no := <-v.refused:
 			return c.nothingThere(s.party, no)
 		case <-late.C:
+			if !offer.CompareAndSwap(false, true) {
+				continue // it is being decided: the other call lets in, or refuses, at once
+			}
 			return c.nothingThere(s.party, sip.Cause{Code: 480, Reason: "Temporarily Unavailable"})
 		}
 	}

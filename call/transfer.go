@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"pbx/dialplan"
 	"pbx/media"
@@ -40,6 +41,12 @@ type takeOver struct {
 	back   *Party // who transferred by, in the call that by comes from; nil when by came on its own
 	early  bool   // only if of was not answered yet
 	told   report
+	offer  *atomic.Bool // by waits for this no longer than it can; whoever sets it decides. nil: by waits for nothing
+}
+
+// taken moves by into c, unless they gave up or went elsewhere meanwhile.
+func (w takeOver) taken(c *Call) bool {
+	return (w.offer == nil || w.offer.CompareAndSwap(false, true)) && c.engine.board.Take(w.by, c)
 }
 
 func (refer) wish()    {}
@@ -133,7 +140,7 @@ func (s talking) granted(c *Call, w Wish) (next Step, moves bool) {
 			w.told.Done(481, "Call/Transaction Does Not Exist")
 		case w.early:
 			w.told.Done(486, "Busy Here") // RFC 3891 §3: it is answered by now
-		case !c.engine.board.Take(w.by, c):
+		case !w.taken(c):
 			w.told.Done(481, "Call/Transaction Does Not Exist")
 		default:
 			c.seat(w)
@@ -371,7 +378,7 @@ func (c *Call) instead(p *Party) *Party {
 // swap puts by in the place of the caller of a fork: a transfer to somebody whose phone still rings. The phones ring on.
 func (f *fork) swap(ctx context.Context, w takeOver) bool {
 	c, old := f.call, f.caller
-	if w.back == nil || !w.by.answered || c.handover != nil || !c.engine.board.Take(w.by, c) {
+	if w.back == nil || !w.by.answered || c.handover != nil || !w.taken(c) {
 		return false
 	}
 	was := c.copyRecord()
@@ -391,6 +398,9 @@ func (f *fork) swap(ctx context.Context, w takeOver) bool {
 	}
 	if f.rang {
 		h.told.Progress(180, "Ringing")
+	}
+	for _, p := range c.engine.board.ringing(c) {
+		c.introduce(ctx, p, w.by)
 	}
 	f.comfort(ctx)
 	c.changed()
@@ -428,7 +438,7 @@ func (f *fork) asked(ctx context.Context, w Wish) (*Party, error) {
 		if f.swap(ctx, take) {
 			return nil, nil
 		}
-	case c.engine.board.rings(c, take.of) && c.engine.board.Take(take.by, c):
+	case c.engine.board.rings(c, take.of) && take.taken(c):
 		c.seat(take)
 		take.told.Done(200, "OK")
 		return take.by, nil

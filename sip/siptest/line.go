@@ -361,7 +361,7 @@ func (l *Line) Ring(early bool) error {
 		return ErrOver
 	}
 	if !early || !l.offered {
-		l.p.reply(l.invite, 180, "Ringing", l.localTag, nil, "Contact: "+l.p.contact())
+		l.p.reply(l.invite, 180, "Ringing", l.localTag, nil, "Contact: "+l.p.contact(), "Allow: "+l.p.cfg.Allow)
 		return nil
 	}
 	sdp, err := l.sound.Answer(l.invite.Body())
