@@ -208,6 +208,20 @@ func (b *Board) ringing(c *Call) []*Party {
 	return all
 }
 
+// ringingFor returns a phone of the user that rings for the call that has waited longest, and where; nil if none rings.
+func (b *Board) ringingFor(account, user store.ID) (*Party, *Call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var first *Party
+	for _, p := range b.users[user] {
+		at := b.seats[p]
+		if at.rings && at.call.account == account && (first == nil || at.call.id < b.seats[first].call.id) {
+			first = p
+		}
+	}
+	return first, b.seats[first].call
+}
+
 // partner returns who is in one call with p, or rings for it, if it is one only.
 func (b *Board) partner(p *Party) (other *Party) {
 	b.mu.Lock()

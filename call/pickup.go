@@ -107,3 +107,15 @@ func (e *Engine) first(c *Call, p *Party) Step {
 	c.record.Callee = of.Who
 	return picking{party: p, of: of, in: at.call, early: early}
 }
+
+// pickUp is the step of somebody who dialled to take what rings for a user.
+func (c *Call) pickUp(p *Party, d dialplan.Pickup) Step {
+	of, in := c.engine.board.ringingFor(c.account, d.User)
+	if of == nil {
+		return c.branch(p, dialplan.Reject{
+			Code: 480, Reason: "Nothing to pick up", Outcome: store.OutcomeFailed,
+			Because: store.Reason{Rule: "pickup", Detail: "No phone of " + d.Name + " (" + d.Extension + ") rings"},
+		})
+	}
+	return picking{party: p, of: of, in: in, early: true}
+}

@@ -30,7 +30,11 @@ func (s routing) Run(_ context.Context, c *Call) Step {
 func (s routing) from(c *Call) dialplan.Caller {
 	own := s.party.caller()
 	u, number := c.rows.User(s.rights), dialplan.Normalize(s.dialed)
-	if u == nil || number == u.Extension || strings.HasPrefix(number, "*") {
+	switch {
+	case u == nil:
+		return own
+	case number == u.Extension || strings.HasPrefix(number, "*"):
+		own.Trunk = "" // what is dialled is not what a carrier calls
 		return own
 	}
 	return dialplan.Caller{User: u.ID, Number: u.Extension}
@@ -60,6 +64,9 @@ func (c *Call) follow(p *Party, d dialplan.Decision) Step {
 	case dialplan.Mailbox:
 		c.meant(store.CallParty{Number: "voicemail", Name: "Voicemail"})
 		return mailbox{p, d.Owner}
+	case dialplan.Pickup:
+		c.meant(store.CallParty{UserID: d.User, Name: d.Name, Extension: d.Extension})
+		return c.pickUp(p, d)
 	case dialplan.Echo:
 		c.meant(store.CallParty{Number: "echo", Name: "Echo test"})
 		return echoing{p}

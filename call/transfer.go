@@ -69,6 +69,7 @@ type seeking interface{ seeking() }
 
 func (routing) seeking() {}
 func (ringing) seeking() {}
+func (dialing) seeking() {}
 
 // Asked takes a wish of a peer.
 func (e *Engine) Asked(l *sip.Leg, a sip.Ask) {
@@ -320,7 +321,7 @@ func (c *Call) goneBack(h *handover, why rejecting) Step {
 	if h.who.Extension == "" {
 		return why
 	}
-	return routing{party: h.left, dialed: h.who.Extension}
+	return routing{party: h.left, dialed: h.who.Extension, rights: h.who.UserID}
 }
 
 // here reports whether the party has not hung up.

@@ -7,7 +7,7 @@ import (
 )
 
 // A Decision is the whole story of a call as data, branches included.
-// It is one of Ring, Outside, Voicemail, Mailbox, Echo and Reject.
+// It is one of Ring, Outside, Pickup, Voicemail, Mailbox, Echo and Reject.
 type Decision interface{ decision() }
 
 type (
@@ -29,6 +29,13 @@ type (
 		// Forwarder is our number that sends the call out again; empty: somebody of ours calls.
 		Forwarder string
 		Failed    Decision // no trunk took the call
+		Because   store.Reason
+	}
+	// Pickup takes the call that rings for a user longest.
+	Pickup struct {
+		User      store.ID
+		Name      string
+		Extension string
 		Because   store.Reason
 	}
 	// Voicemail takes a message for the owner of a mailbox.
@@ -64,6 +71,7 @@ type (
 
 func (Ring) decision()      {}
 func (Outside) decision()   {}
+func (Pickup) decision()    {}
 func (Voicemail) decision() {}
 func (Mailbox) decision()   {}
 func (Echo) decision()      {}
@@ -129,6 +137,8 @@ func Because(d Decision) store.Reason {
 	case Ring:
 		return d.Because
 	case Outside:
+		return d.Because
+	case Pickup:
 		return d.Because
 	case Voicemail:
 		return d.Because

@@ -85,6 +85,8 @@ func explain(steps []Step, at time.Duration, condition string, d Decision, becau
 			steps = append(steps, Step{At: at, Action: "outside", Detail: condition + detail, Because: why})
 		}
 		steps = explain(steps, at, condition+"If no carrier takes the call: ", d.Failed, Because(d.Failed).Detail)
+	case Pickup:
+		add("pickup", fmt.Sprintf("take the call that rings for %s (%s)", d.Name, d.Extension))
 	case Voicemail:
 		add("voicemail", fmt.Sprintf("take a message for %s (%s), greeting “%s”", d.Name, d.Extension, d.Greeting))
 	case Mailbox:

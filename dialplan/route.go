@@ -49,6 +49,9 @@ func (p *Plan) route(q query) (Decision, []store.Reason) {
 		d := c.decide(p, q.From, store.Reason{Rule: "code " + c.Number, Detail: c.Number + " is the code for " + c.Name})
 		return d, []store.Reason{Because(d)}
 	}
+	if d, reasons, ok := p.pickingUp(q); ok {
+		return d, reasons
+	}
 	if c, rest := withholding(q); c != nil {
 		q.withheld, q.dialed = true, rest
 		d, reasons := p.route(q)

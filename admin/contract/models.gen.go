@@ -1695,7 +1695,7 @@ type SimulationRequest struct {
 
 // SimulationStep defines model for SimulationStep.
 type SimulationStep struct {
-	// Action ring, voicemail, mailbox, echo or reject; more may come.
+	// Action ring, outside, pickup, voicemail, mailbox, echo or reject; more may come.
 	//
 	// Examples: ring
 	Action string `json:"action"`

@@ -2608,7 +2608,7 @@ export interface components {
              */
             at_s: number;
             /**
-             * @description ring, voicemail, mailbox, echo or reject; more may come.
+             * @description ring, outside, pickup, voicemail, mailbox, echo or reject; more may come.
              * @example ring
              */
             action: string;
