@@ -23,7 +23,7 @@ func (e *Engine) Dialogs(account, user store.ID) []sip.DialogState {
 		d := at.call.shownAs(at)
 		// All phones of a user that ring for one call are one dialog to those who watch.
 		if i := slices.IndexFunc(all, func(o sip.DialogState) bool { return o.ID == d.ID }); i >= 0 {
-			if all[i].State != "confirmed" {
+			if d.State == "confirmed" {
 				all[i] = d
 			}
 			continue

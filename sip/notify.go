@@ -17,6 +17,8 @@ const (
 	// lampWindow is how many NOTIFY requests may be on their way to one phone. The next ones wait for its answers, so a
 	// phone with sixty lamps is not flooded; one that answers nothing is asked with a single one.
 	lampWindow = 8
+	// lampGather is how long news waits for more of it: what a call does in one instant is one NOTIFY, not three.
+	lampGather = 20 * time.Millisecond
 	// lampPatience is how long the first NOTIFY waits before its lamp is told anew, by a request of its own.
 	lampPatience = 4 * timerT1
 	// lampRest is how often a lamp is tried whose phone is registered but answers nothing.
@@ -120,6 +122,9 @@ func (e *events) land(sub *subscription) {
 
 // want has the state told, forced or only if it is news; mu is held.
 func (e *events) want(sub *subscription, forced bool) {
+	if soon := time.Now().Add(lampGather); !forced && !sub.wanted && sub.due.Before(soon) {
+		sub.due = soon
+	}
 	sub.wanted, sub.forced = true, sub.forced || forced
 	p := sub.phone
 	if !sub.queued {

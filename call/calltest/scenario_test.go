@@ -61,12 +61,13 @@ type scenario struct {
 	calls     map[string][]*calltest.Call  // of each phone, oldest first
 	referrals map[string]*siptest.Referral // the latest of each phone
 	dialed    int                          // calls that must have a record
-	checks    int                          // records looked at so far
-	free      bool                         // chance decides times: no golden file
-	start     time.Time                    // of the ladder
-	hands     sync.WaitGroup               // picking up
-	ladder    string                       // what was sent
-	trail     string                       // what was recorded
+	lamps     watches
+	checks    int            // records looked at so far
+	free      bool           // chance decides times: no golden file
+	start     time.Time      // of the ladder
+	hands     sync.WaitGroup // picking up
+	ladder    string         // what was sent
+	trail     string         // what was recorded
 }
 
 func newScenario(t *testing.T, tweaks ...func(*house, *call.Config)) *scenario {
@@ -137,6 +138,9 @@ func (s *scenario) finish() {
 		return nil
 	})
 	if err != nil {
+		s.t.Error(err)
+	}
+	if err := until(time.Minute, s.dark); err != nil {
 		s.t.Error(err)
 	}
 	if calls := s.h.engine.Calls(s.h.account); len(calls) != 0 {

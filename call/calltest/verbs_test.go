@@ -40,6 +40,8 @@ var verbs = []verb{
 	{pattern(`pbx stops within (\S+)`), (*scenario).stop},
 
 	// What people do.
+	{pattern(`(\w+) watches (\w+)`), (*scenario).watch},
+	{pattern(`(\w+)'s lamp for (\w+) is (off|calling|ringing|busy|held)`), (*scenario).lampShows},
 	{pattern(`(\w+) calls (\S+)`), (*scenario).call},
 	{pattern(`(\w+) brings a call from (\S+) to (\S+?)( in vain)?`), (*scenario).bring},
 	{pattern(`(\w+) is told that (\S+) is (.*)`), (*scenario).isToldThat},
