@@ -40,7 +40,8 @@ type baresipConfig struct {
 	ip         string // of its own, in 127.0.0.0/8
 	user, pass string
 	server     string // "127.0.0.1:5060"
-	transport  string // "udp" or "tcp"
+	transport  string // "udp", "tcp" or "tls"
+	trust      string // over TLS: the file of the authority that the server must be of
 	auto       bool   // answers at once
 	tone       float64
 	codec      string // "PCMU" or "PCMA"
@@ -93,6 +94,9 @@ snd_path %s
 ringback_disabled yes
 statmode_default off
 `, c.ip, sipPort, c.ip, dir, c.rtpLow, c.rtpLow+99, c.ip, ctrlPort, dir)
+	if c.trust != "" {
+		config += "sip_cafile " + c.trust + "\n"
+	}
 	for file, text := range map[string]string{"accounts": "", "config": config, "contacts": ""} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
