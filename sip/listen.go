@@ -131,6 +131,7 @@ func (s *Server) listenPacket(ctx context.Context, a netip.AddrPort) (netip.Addr
 	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
 	l := &packetListener{s: s, conn: conn, local: local, queue: make(chan parcel, packetQueue)}
+	l.enlarge()
 	s.sockets.mu.Lock()
 	defer s.sockets.mu.Unlock()
 	s.sockets.packets = append(s.sockets.packets, l)

@@ -35,6 +35,7 @@ type packetListener struct {
 	s       *Server
 	conn    packetConn
 	local   netip.AddrPort
+	kernel  kernel
 	queue   chan parcel // closed when the last reader has ended
 	reading atomic.Int32
 

@@ -33,6 +33,7 @@ func (h *house) metrics() http.Handler {
 	counter("sip_messages_received_total", "SIP messages received.", func() float64 { return float64(h.sip.Stats().Received) })
 	counter("sip_messages_malformed_total", "SIP messages that could not be used.", func() float64 { return float64(h.sip.Stats().Malformed) })
 	counter("sip_messages_throttled_total", "SIP messages dropped for being over a limit.", func() float64 { return float64(h.sip.Stats().Throttled) })
+	counter("sip_datagrams_dropped_total", "SIP datagrams that the system dropped because its receive buffer was full.", func() float64 { return float64(h.sip.Dropped()) })
 	counter("sip_registers_total", "REGISTER requests.", func() float64 { return float64(h.sip.Stats().Registers) })
 	counter("sip_auth_failures_total", "Requests with wrong credentials.", func() float64 { return float64(h.sip.Stats().AuthFail) })
 	counter("sip_invites_total", "INVITE requests that opened a call.", func() float64 { return float64(h.sip.Stats().Invites) })
