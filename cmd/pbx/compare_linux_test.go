@@ -40,7 +40,7 @@ func BenchmarkCompare(b *testing.B) {
 	for _, s := range []struct {
 		name  string
 		start func(b *testing.B, users int) *rival
-	}{{"pbx", startSelf}, {"kamailio", startKamailio}, {"echo", startEcho}} {
+	}{{"pbx", selfRival}, {"kamailio", proxyRival}, {"echo", echoRival}} {
 		b.Run("register/"+s.name, func(b *testing.B) { compareRegister(b, s.start(b, 10_000)) })
 		b.Run("call/"+s.name, func(b *testing.B) { compareCalls(b, s.start(b, 2*callers)) })
 	}
@@ -118,7 +118,7 @@ func onFirstCore(b *testing.B, command ...string) (*exec.Cmd, *bufio.Scanner) {
 	return cmd, bufio.NewScanner(out)
 }
 
-func startSelf(b *testing.B, users int) *rival {
+func selfRival(b *testing.B, users int) *rival {
 	dir, lines := furnished(b, users)
 	cmd, out := onFirstCore(b, append([]string{stripped(b), "serve", "--data", dir}, onFreePorts...)...)
 	r := &rival{pid: cmd.Process.Pid, number: func(i int) string { return strconv.Itoa(20000 + i) }}
@@ -137,7 +137,7 @@ func startSelf(b *testing.B, users int) *rival {
 	return nil
 }
 
-const kamailioConfig = `
+const proxyConfig = `
 debug=0
 log_stderror=yes
 children=1
@@ -201,7 +201,7 @@ request_route {
 }
 `
 
-func startKamailio(b *testing.B, users int) *rival {
+func proxyRival(b *testing.B, users int) *rival {
 	free, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -211,7 +211,7 @@ func startKamailio(b *testing.B, users int) *rival {
 		b.Fatal(err)
 	}
 	file := filepath.Join(b.TempDir(), "kamailio.cfg")
-	if err := os.WriteFile(file, fmt.Appendf(nil, kamailioConfig, at), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, proxyConfig, at), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	cmd, _ := onFirstCore(b, "kamailio", "-DD", "-E", "-m", "256", "-M", "16", "-Y", b.TempDir(), "-f", file)
@@ -234,7 +234,7 @@ func startKamailio(b *testing.B, users int) *rival {
 	return nil
 }
 
-func startEcho(b *testing.B, users int) *rival {
+func echoRival(b *testing.B, users int) *rival {
 	path := filepath.Join(b.TempDir(), "echo")
 	if out, err := exec.Command("go", "build", "-o", path, filepath.Join("testdata", "echo", "main.go")).CombinedOutput(); err != nil {
 		b.Fatalf("go build: %v\n%s", err, out)
