@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pbx/dialplan"
+	"pbx/event"
 	"pbx/sip"
 	"pbx/store"
 )
@@ -27,6 +28,7 @@ type dialing struct {
 
 func (s dialing) Parties() []*Party { return []*Party{s.party} }
 func (s dialing) String() string    { return "dialing" }
+func (dialing) seeking()            {}
 
 func (s dialing) Run(ctx context.Context, c *Call) Step {
 	if tooManyHops(s.party) {
@@ -66,6 +68,9 @@ func (c *Call) goesOut(s dialing) {
 		c.log.Warn("emergency call", "number", s.Number, "caller", s.party.Who.Name, "extension", s.party.Who.Extension)
 	}
 	c.meant(store.CallParty{Number: s.Number})
+	if s.Emergency {
+		c.publish(event.EmergencyCalled) // at once: whoever watches must not wait for the answer
+	}
 }
 
 // ending is what became of one carrier's try but an answer.

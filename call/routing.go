@@ -14,6 +14,7 @@ type routing struct {
 	party  *Party
 	dialed string
 	rights store.ID // of the user who sent the party here; empty: the party's own
+	trunk  store.ID // of the stranger who sent the party here: who calls from outside has no rights to lend
 }
 
 func (s routing) Parties() []*Party { return []*Party{s.party} }
@@ -28,6 +29,9 @@ func (s routing) Run(_ context.Context, c *Call) Step {
 // from is with whose rights the plan is asked. Who transfers somebody to their own number or mailbox does not lend
 // them their own messages.
 func (s routing) from(c *Call) dialplan.Caller {
+	if s.trunk != "" {
+		return dialplan.Caller{Trunk: s.trunk}
+	}
 	own := s.party.caller()
 	u, number := c.rows.User(s.rights), dialplan.Normalize(s.dialed)
 	switch {

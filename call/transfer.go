@@ -210,7 +210,7 @@ func (c *Call) sendOn(w refer, other *Party) Step {
 	c.record.Caller, c.record.Callee = other.Who, store.CallParty{Number: dialplan.Normalize(w.to)}
 	c.mu.Unlock()
 	c.handover = h
-	return routing{party: other, dialed: w.to, rights: w.by.Who.UserID}
+	return routing{party: other, dialed: w.to, rights: w.by.Who.UserID, trunk: w.by.caller().Trunk}
 }
 
 // claimed is what a phone says of whom it refers for (RFC 3892), if that tells anything.

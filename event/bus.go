@@ -27,6 +27,7 @@ const (
 	VoicemailReceived   = "voicemail.received"   // Data: Voicemail
 	VoicemailChanged    = "voicemail.changed"    // Data: Voicemail
 	TrunkChanged        = "trunk.changed"        // Data: Trunk
+	EmergencyCalled     = "emergency.called"     // Data: Call
 	BanAdded            = "ban.added"            // Data: Ban; of every account
 	BanLifted           = "ban.lifted"           // Data: Ban; of every account
 	ObjectChanged       = "object.changed"       // Data: Object

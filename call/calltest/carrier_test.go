@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
 
 	"pbx/call/calltest"
+	"pbx/event"
 	"pbx/store"
 	"pbx/store/sqlite"
 )
@@ -127,4 +131,30 @@ func (s *scenario) isToldThat(ctx context.Context, w []string) error {
 		return fmt.Errorf("is told %q", got)
 	}
 	return nil
+}
+
+// TestEmergencyIsTold: whoever watches learns of an emergency call when it is dialled, before anybody answers.
+func TestEmergencyIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScenario(t)
+		news := s.h.bus.Reader()
+		s.play("phones alice 201\ncarrier alpha\nalice calls 9911\nalpha rings")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for {
+			n, err := news.Next(ctx)
+			if err != nil {
+				t.Error("nobody was told:", err)
+				break
+			}
+			if c, is := n.Data.(event.Call); is && n.Kind == event.EmergencyCalled {
+				if c.Caller.Extension != "201" || c.Callee.Number != "911" || c.AnsweredAt != nil || n.Account != s.h.account {
+					t.Errorf("told %+v", c)
+				}
+				break
+			}
+		}
+		s.play("alpha answers\nalice hears alpha\nalice hangs up\nrecord: answered, alice → 911")
+		s.finish()
+	})
 }

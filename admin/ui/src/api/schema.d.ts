@@ -2651,10 +2651,10 @@ export interface components {
             /** Format: int64 */
             seq: number;
             /** @enum {string} */
-            type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "voicemail.received" | "voicemail.changed" | "ban.added" | "ban.lifted" | "object.changed" | "activity.added";
+            type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "voicemail.received" | "voicemail.changed" | "trunk.changed" | "emergency.called" | "ban.added" | "ban.lifted" | "object.changed" | "activity.added";
             time: components["schemas"]["Time"];
             /** @description By type. `hello` and `lagged` carry an empty object. */
-            data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["BanEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;
+            data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["BanEvent"] | components["schemas"]["TrunkEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;
         };
         /** @description Of `registration.changed`. */
         RegistrationEvent: {
@@ -2671,6 +2671,19 @@ export interface components {
             message_id: string;
             new: number;
             old: number;
+        };
+        /** @description Of `trunk.changed`, for administrators. `emergency.called` carries a Call. */
+        TrunkEvent: {
+            trunk_id: components["schemas"]["ID"];
+            name: string;
+            registered: boolean;
+            reachable: boolean;
+            /** @description It should carry calls and cannot. */
+            alarm: boolean;
+            reason: string;
+            since: components["schemas"]["Time"];
+            rtt_ms: number;
+            target: string;
         };
         /** @description Of `ban.added` and `ban.lifted`, for administrators. */
         BanEvent: {
