@@ -28,7 +28,6 @@ type dialing struct {
 
 func (s dialing) Parties() []*Party { return []*Party{s.party} }
 func (s dialing) String() string    { return "dialing" }
-func (dialing) seeking()            {}
 
 func (s dialing) Run(ctx context.Context, c *Call) Step {
 	if tooManyHops(s.party) {
