@@ -19,9 +19,18 @@ var causes = []struct {
 	reason string
 	code   int
 }{
-	{"unconditional", 302}, {"user-busy", 486}, {"no-answer", 408}, {"deflection", 480}, {"deflection", 487},
-	{"unavailable", 503}, {"unknown", 404},
-	{"time-of-day", 404}, {"do-not-disturb", 404}, {"follow-me", 404}, {"out-of-service", 404}, {"away", 404},
+	{"unconditional", 302},
+	{"user-busy", 486},
+	{"no-answer", 408},
+	{"deflection", 480},
+	{"deflection", 487},
+	{"unavailable", 503},
+	{"unknown", 404},
+	{"time-of-day", 404},
+	{"do-not-disturb", 404},
+	{"follow-me", 404},
+	{"out-of-service", 404},
+	{"away", 404},
 }
 
 func causeOf(reason string) int {

@@ -27,7 +27,6 @@ type nameserver struct {
 	mu      sync.Mutex
 	records []dns.RR
 	mode    string // "", "silent", "servfail", "truncate"
-	delay   time.Duration
 	asked   []string
 }
 

@@ -79,7 +79,7 @@ func trunkBubble(t *testing.T, rows []store.Trunk, f func(w *trunkWorld)) {
 			t.Fatal(err)
 		}
 		for _, c := range []*siptest.Carrier{w.one, w.two} {
-			c.Username, c.Password = "user1", "secret1"
+			c.Want("user1", "secret1", false)
 		}
 		w.dns = w.nameserver(zone...)
 		w.news = w.bus.ReaderAfter(0)
@@ -136,7 +136,7 @@ func TestTrunkRegisters(t *testing.T) {
 		t.Run(algorithm, func(t *testing.T) {
 			row := trunkRow(func(t *store.Trunk) { t.Register, t.Expiry = true, 5*time.Minute })
 			trunkBubble(t, []store.Trunk{row}, func(w *trunkWorld) {
-				w.one.SHA256 = algorithm == "SHA-256"
+				w.one.Want("user1", "secret1", algorithm == "SHA-256")
 				time.Sleep(time.Second)
 				w.expectStatus(true, true, "registered", "udp 192.0.2.1:5060")
 				all := w.one.Got("REGISTER")
@@ -160,7 +160,7 @@ func TestTrunkRegisters(t *testing.T) {
 
 				// A change of the password acts at once, and the old registration is ended.
 				row.Password = "another"
-				w.one.Password = "another"
+				w.one.Want("user1", "another", algorithm == "SHA-256")
 				w.change(row)
 				time.Sleep(time.Second)
 				w.expectStatus(true, true, "registered", "udp 192.0.2.1:5060")
@@ -267,7 +267,7 @@ func TestTrunkTwoNonces(t *testing.T) {
 func TestTrunkChallenges(t *testing.T) {
 	row := trunkRow(func(t *store.Trunk) { t.Register, t.AuthUsername = true, "auth1" })
 	trunkBubble(t, []store.Trunk{row}, func(w *trunkWorld) {
-		w.one.Username = "auth1"
+		w.one.Want("auth1", "secret1", false)
 		w.one.Script(func(r siptest.Received) []siptest.Reply {
 			if w.one.Authorized(r) && r.Header("Proxy-Authorization") != "" {
 				return w.one.Obliging(r)
@@ -292,7 +292,7 @@ func TestTrunkChallenges(t *testing.T) {
 func TestTrunkIntervalTooBrief(t *testing.T) {
 	row := trunkRow(func(t *store.Trunk) { t.Register, t.Expiry = true, time.Minute })
 	trunkBubble(t, []store.Trunk{row}, func(w *trunkWorld) {
-		w.one.Password = ""
+		w.one.Want("", "", false)
 		w.one.Script(func(r siptest.Received) []siptest.Reply {
 			if r.Header("Expires") == "60" {
 				return []siptest.Reply{{Code: 423, Reason: "Interval Too Brief", Headers: []string{"Min-Expires: 900"}}}
@@ -480,20 +480,28 @@ func TestTrunkCall(t *testing.T) {
 		if l.Peer() != oneAddr.Addr() || l.Local() != pbxAddr {
 			t.Errorf("from %v to %v", l.Local(), l.Peer())
 		}
+		if err := l.Renegotiate(w.ctx); err != nil {
+			t.Errorf("re-INVITE: %v", err)
+		}
 		l.HangUp(sip.Cause{})
 		within(t, time.Second, l.Done(), "end")
 		time.Sleep(time.Second)
 		invites, byes := w.one.Got("INVITE"), w.one.Got("BYE")
-		if len(invites) != 2 || len(byes) != 2 {
-			t.Fatalf("%d INVITE, %d BYE; want both without and with credentials", len(invites), len(byes))
+		if len(invites) != 4 || len(byes) != 2 {
+			t.Fatalf("%d INVITE, %d BYE; want each without and with credentials", len(invites), len(byes))
 		}
 		if r := invites[1]; r.URI != "sip:+4930123456@carrier.test" || r.Header("To") != "<sip:+4930123456@carrier.test>" ||
 			!strings.HasPrefix(r.Header("From"), `"Alice" <sip:+49301000@carrier.test>;tag=`) || r.Header("CSeq") != "2 INVITE" {
 			t.Errorf("INVITE:\n%s", r.Text)
 		}
 		acks := w.one.Got("ACK")
-		if len(acks) != 2 || acks[1].Header("Authorization") != invites[1].Header("Authorization") { // RFC 3261 §22.1
-			t.Errorf("ACK of the 200 has other credentials than its INVITE:\n%s", acks[len(acks)-1].Text)
+		if len(acks) != 4 {
+			t.Fatalf("%d ACK", len(acks))
+		}
+		for i, ack := range acks { // RFC 3261 §22.1
+			if ack.Header("Authorization") != invites[i].Header("Authorization") || !strings.HasPrefix(ack.Header("CSeq"), strings.TrimSuffix(invites[i].Header("CSeq"), "INVITE")) {
+				t.Errorf("ACK %d has other credentials than its INVITE:\n%s", i, ack.Text)
+			}
 		}
 		if !w.one.Authorized(byes[1]) || byes[1].URI != "sip:192.0.2.1:5060" {
 			t.Errorf("BYE:\n%s", byes[1].Text)
@@ -531,7 +539,7 @@ func TestTrunkFailover(t *testing.T) {
 		{"busy is an answer", func(c *siptest.Carrier) { c.Refuse(486, "Busy Here") }, -1, 486},
 		{"so is 500", func(c *siptest.Carrier) { c.Refuse(500, "Server Internal Error") }, -1, 500},
 		{"and 408", func(c *siptest.Carrier) { c.Refuse(408, "Request Timeout") }, -1, 408},
-		{"credentials refused", func(c *siptest.Carrier) { c.Password = "other" }, -1, 401},
+		{"credentials refused", func(c *siptest.Carrier) { c.Want("user1", "other", false) }, -1, 401},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			trunkBubble(t, []store.Trunk{trunkRow(nil)}, func(w *trunkWorld) {
@@ -544,6 +552,9 @@ func TestTrunkFailover(t *testing.T) {
 					}
 					if n := len(w.two.Got("")); n != 0 {
 						t.Errorf("the second place got %d requests", n)
+					}
+					if n := len(w.one.Got("INVITE")); n > 2 { // R-13: each 401 has another nonce
+						t.Errorf("sent %d times", n)
 					}
 					return
 				}

@@ -50,8 +50,11 @@ func TestTrunkMatches(t *testing.T) {
 		{"from another port of it", "192.0.2.1:5070", byAddress, "sip:+49301@10.0.0.1", nil, "401"},
 		{"from a network of the carrier, any port", "198.51.100.77:40000", byAddress, "sip:+49301@10.0.0.1", nil, ""},
 		{"from elsewhere", "203.0.113.5:5060", byAddress, "sip:+49301@10.0.0.1", nil, "401"},
-		{"from elsewhere, claiming to be there", "203.0.113.5:5060", byAddress, "sip:+49301@10.0.0.1",
-			[]string{"From: <sip:+49302@carrier.test>;tag=x", "Contact: <sip:192.0.2.1:5060>", "P-Asserted-Identity: <sip:+49302@carrier.test>"}, "401"},
+		{
+			"from elsewhere, claiming to be there", "203.0.113.5:5060", byAddress, "sip:+49301@10.0.0.1",
+			[]string{"From: <sip:+49302@carrier.test>;tag=x", "Contact: <sip:192.0.2.1:5060>", "P-Asserted-Identity: <sip:+49302@carrier.test>"},
+			"401",
+		},
 		{"to the Contact that we registered, from anywhere", "203.0.113.5:5060", registers, "contact", nil, ""},
 		{"to our user name, from anywhere", "203.0.113.5:5060", registers, "sip:user1@10.0.0.1", nil, "401"},
 		{"a registering carrier's own address", "192.0.2.1:5060", registers, "sip:+49301@10.0.0.1", nil, ""},
@@ -105,7 +108,7 @@ func TestTrunkOfSeveral(t *testing.T) {
 		}),
 	}
 	trunkBubble(t, rows, func(w *trunkWorld) {
-		w.one.Password = ""
+		w.one.Want("", "", false)
 		time.Sleep(time.Second)
 		for _, r := range w.one.Got("REGISTER") {
 			uri, _, _ := strings.Cut(strings.TrimPrefix(r.Header("Contact"), "<"), ">")
@@ -170,13 +173,21 @@ func TestTrunkAsserted(t *testing.T) {
 		anonymous bool
 	}{
 		{"From", false, []string{from}, sip.Identity{Display: "Caller", User: "+49301"}, false},
-		{"an assertion is not believed", false, []string{from, "P-Asserted-Identity: <sip:+49302@carrier.test>", "Remote-Party-ID: <sip:+49303@carrier.test>"},
-			sip.Identity{Display: "Caller", User: "+49301"}, false},
+		{
+			"an assertion is not believed", false,
+			[]string{from, "P-Asserted-Identity: <sip:+49302@carrier.test>", "Remote-Party-ID: <sip:+49303@carrier.test>"},
+			sip.Identity{Display: "Caller", User: "+49301"},
+			false,
+		},
 		{"but privacy is honoured", false, []string{from, "Privacy: id"}, sip.Identity{Display: "Caller", User: "+49301"}, true},
 		{"an assertion is believed", true, []string{from, `P-Asserted-Identity: "Real" <sip:+49302@carrier.test>`}, sip.Identity{Display: "Real", User: "+49302"}, false},
 		{"the first of two, a telephone number", true, []string{from, "P-Asserted-Identity: <tel:+49-302>, <sip:+49304@carrier.test>"}, sip.Identity{Display: "Caller", User: "+49302"}, false},
-		{"that of an anonymous caller", true, []string{`From: "Anonymous" <sip:anonymous@anonymous.invalid>;tag=x`, "P-Asserted-Identity: <sip:+49302@carrier.test>", "Privacy: id;critical"},
-			sip.Identity{User: "+49302"}, true},
+		{
+			"that of an anonymous caller", true,
+			[]string{`From: "Anonymous" <sip:anonymous@anonymous.invalid>;tag=x`, "P-Asserted-Identity: <sip:+49302@carrier.test>", "Privacy: id;critical"},
+			sip.Identity{User: "+49302"},
+			true,
+		},
 		{"an older header", true, []string{from, `Remote-Party-ID: "Old" <sip:+49303@carrier.test>;party=calling;privacy=off`}, sip.Identity{Display: "Old", User: "+49303"}, false},
 		{"of the called party", true, []string{from, `Remote-Party-ID: <sip:+49303@carrier.test>;party=called`}, sip.Identity{Display: "Caller", User: "+49301"}, false},
 		{"with its own word for privacy", true, []string{from, `Remote-Party-ID: <sip:+49303@carrier.test>;privacy=full`}, sip.Identity{User: "+49303"}, true},
@@ -268,34 +279,54 @@ func TestTrunkTells(t *testing.T) {
 	}{
 		{"by From", nil, nil, []string{`From: "Alice" <sip:+49301@carrier.test>`, "P-Asserted-Identity", "Remote-Party-ID", "Privacy", "Diversion", "History-Info"}},
 		{"of our domain", func(t *store.Trunk) { t.FromDomain = "pbx.example.org" }, nil, []string{`From: "Alice" <sip:+49301@pbx.example.org>`}},
-		{"by P-Asserted-Identity", func(t *store.Trunk) { t.Identity = "pai" }, nil,
-			[]string{`From: "Alice" <sip:user1@carrier.test>`, `P-Asserted-Identity: "Alice" <sip:+49301@carrier.test>`}},
-		{"by P-Asserted-Identity, without an account there", func(t *store.Trunk) { t.Identity, t.Username = "pai", "" }, nil,
-			[]string{`From: "Alice" <sip:+49301@carrier.test>`, `P-Asserted-Identity: "Alice" <sip:+49301@carrier.test>`}},
-		{"by Remote-Party-ID", func(t *store.Trunk) { t.Identity = "rpid" }, nil,
-			[]string{`From: "Alice" <sip:user1@carrier.test>`, `Remote-Party-ID: "Alice" <sip:+49301@carrier.test>;party=calling;screen=yes;privacy=off`}},
-		{"another number asserted than shown", func(t *store.Trunk) { t.Identity, t.Username = "pai", "" }, func(o *sip.Outgoing) { o.Presented.Asserted = sip.Identity{User: "+49300"} },
-			[]string{`From: "Alice" <sip:+49301@carrier.test>`, `P-Asserted-Identity: <sip:+49300@carrier.test>`}},
-		{"withheld", nil, func(o *sip.Outgoing) { o.Presented.Anonymous = true },
-			[]string{`From: "Anonymous" <sip:anonymous@anonymous.invalid>`, "Privacy: id", "P-Asserted-Identity", "Remote-Party-ID"}},
-		{"withheld, asserted to a trusted carrier", func(t *store.Trunk) { t.TrustIdentity = true }, func(o *sip.Outgoing) { o.Presented.Anonymous = true },
-			[]string{`From: "Anonymous" <sip:anonymous@anonymous.invalid>`, "Privacy: id", `P-Asserted-Identity: <sip:+49301@carrier.test>`}},
-		{"withheld, never asserted to another", func(t *store.Trunk) { t.Identity = "pai" }, func(o *sip.Outgoing) { o.Presented.Anonymous = true },
-			[]string{`From: "Anonymous" <sip:anonymous@anonymous.invalid>`, "Privacy: id", "P-Asserted-Identity"}},
-		{"withheld by Remote-Party-ID", func(t *store.Trunk) { t.Identity, t.TrustIdentity = "rpid", true }, func(o *sip.Outgoing) { o.Presented.Anonymous = true },
-			[]string{"Privacy: id", `Remote-Party-ID: <sip:+49301@carrier.test>;party=calling;screen=yes;privacy=full`}},
+		{
+			"by P-Asserted-Identity", func(t *store.Trunk) { t.Identity = "pai" }, nil,
+			[]string{`From: "Alice" <sip:user1@carrier.test>`, `P-Asserted-Identity: "Alice" <sip:+49301@carrier.test>`},
+		},
+		{
+			"by P-Asserted-Identity, without an account there", func(t *store.Trunk) { t.Identity, t.Username = "pai", "" }, nil,
+			[]string{`From: "Alice" <sip:+49301@carrier.test>`, `P-Asserted-Identity: "Alice" <sip:+49301@carrier.test>`},
+		},
+		{
+			"by Remote-Party-ID", func(t *store.Trunk) { t.Identity = "rpid" }, nil,
+			[]string{`From: "Alice" <sip:user1@carrier.test>`, `Remote-Party-ID: "Alice" <sip:+49301@carrier.test>;party=calling;screen=yes;privacy=off`},
+		},
+		{
+			"another number asserted than shown", func(t *store.Trunk) { t.Identity, t.Username = "pai", "" }, func(o *sip.Outgoing) { o.Presented.Asserted = sip.Identity{User: "+49300"} },
+			[]string{`From: "Alice" <sip:+49301@carrier.test>`, `P-Asserted-Identity: <sip:+49300@carrier.test>`},
+		},
+		{
+			"withheld", nil, func(o *sip.Outgoing) { o.Presented.Anonymous = true },
+			[]string{`From: "Anonymous" <sip:anonymous@anonymous.invalid>`, "Privacy: id", "P-Asserted-Identity", "Remote-Party-ID"},
+		},
+		{
+			"withheld, asserted to a trusted carrier", func(t *store.Trunk) { t.TrustIdentity = true }, func(o *sip.Outgoing) { o.Presented.Anonymous = true },
+			[]string{`From: "Anonymous" <sip:anonymous@anonymous.invalid>`, "Privacy: id", `P-Asserted-Identity: <sip:+49301@carrier.test>`},
+		},
+		{
+			"withheld, never asserted to another", func(t *store.Trunk) { t.Identity = "pai" }, func(o *sip.Outgoing) { o.Presented.Anonymous = true },
+			[]string{`From: "Anonymous" <sip:anonymous@anonymous.invalid>`, "Privacy: id", "P-Asserted-Identity"},
+		},
+		{
+			"withheld by Remote-Party-ID", func(t *store.Trunk) { t.Identity, t.TrustIdentity = "rpid", true }, func(o *sip.Outgoing) { o.Presented.Anonymous = true },
+			[]string{"Privacy: id", `Remote-Party-ID: <sip:+49301@carrier.test>;party=calling;screen=yes;privacy=full`},
+		},
 		{"forwarded, not told", nil, func(o *sip.Outgoing) { o.Diverted = twice }, []string{"Diversion", "History-Info"}},
-		{"forwarded, by Diversion", func(t *store.Trunk) { t.Diversion = "diversion" }, func(o *sip.Outgoing) { o.Diverted = twice },
-			[]string{`Diversion: <sip:+49302@carrier.test>;reason=no-answer;counter=1;privacy=off, "First" <sip:+49303@carrier.test>;reason=unconditional;counter=1;privacy=off`, "History-Info"}},
-		{"forwarded, by History-Info", func(t *store.Trunk) { t.Diversion = "history-info" }, func(o *sip.Outgoing) { o.Diverted = twice },
-			[]string{`History-Info: "First" <sip:+49303@carrier.test>;index=1, <sip:+49302@carrier.test;cause=302>;index=1.1;mp=1, <sip:+4930123456@carrier.test;cause=408>;index=1.1.1;mp=1.1`, "Diversion"}},
+		{
+			"forwarded, by Diversion", func(t *store.Trunk) { t.Diversion = "diversion" }, func(o *sip.Outgoing) { o.Diverted = twice },
+			[]string{`Diversion: <sip:+49302@carrier.test>;reason=no-answer;counter=1;privacy=off, "First" <sip:+49303@carrier.test>;reason=unconditional;counter=1;privacy=off`, "History-Info"},
+		},
+		{
+			"forwarded, by History-Info", func(t *store.Trunk) { t.Diversion = "history-info" }, func(o *sip.Outgoing) { o.Diverted = twice },
+			[]string{`History-Info: "First" <sip:+49303@carrier.test>;index=1, <sip:+49302@carrier.test;cause=302>;index=1.1;mp=1, <sip:+4930123456@carrier.test;cause=408>;index=1.1.1;mp=1.1`, "Diversion"},
+		},
 		{"by way of a proxy", func(t *store.Trunk) { t.OutboundProxy = "192.0.2.2:5060" }, nil, []string{"Route: <sip:192.0.2.2:5060;lr>", "To: <sip:+4930123456@carrier.test>"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			row := trunkRow(tc.row)
 			trunkBubble(t, []store.Trunk{row}, func(w *trunkWorld) {
 				if row.Username == "" {
-					w.one.Password = "" // it knows us by our address
+					w.one.Want("", "", false) // it knows us by our address
 				}
 				l := w.mustDial(func(o *sip.Outgoing) {
 					o.From = alice

@@ -72,10 +72,12 @@ type Carrier struct {
 	nonces  int
 	streams []net.Conn
 
-	// Username and Password are what Obliging asks for, if there is a password; by SHA-256 if that is set.
-	Username, Password, Realm string
-	SHA256                    bool
+	username, password string
+	sha256             bool
 }
+
+// realm is what a Carrier asks for credentials of.
+const realm = "carrier.test"
 
 // NewCarrier opens a carrier at an address.
 func NewCarrier(ctx context.Context, n *Net, addr netip.AddrPort) (*Carrier, error) {
@@ -88,7 +90,7 @@ func NewCarrier(ctx context.Context, n *Net, addr netip.AddrPort) (*Carrier, err
 		conn.Close()
 		return nil, fmt.Errorf("carrier: %w", err)
 	}
-	c := &Carrier{net: n, conn: conn, tcp: l, addr: addr, tag: token(), Realm: "carrier.test", news: make(chan Received, 1024), answers: make(map[string]chan string)}
+	c := &Carrier{net: n, conn: conn, tcp: l, addr: addr, tag: token(), news: make(chan Received, 1024), answers: make(map[string]chan string)}
 	c.script = c.Obliging
 	c.wg.Go(c.read)
 	c.wg.Go(c.accept)
@@ -178,6 +180,20 @@ func (c *Carrier) Refuse(code int, reason string, headers ...string) {
 	})
 }
 
+// Want has Obliging ask for credentials; without a password it asks for none.
+func (c *Carrier) Want(username, password string, sha256 bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.username, c.password, c.sha256 = username, password, sha256
+}
+
+// asks reports whether Obliging asks for credentials.
+func (c *Carrier) asks() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.password != ""
+}
+
 // Oblige has the carrier serve again.
 func (c *Carrier) Oblige() { c.Script(c.Obliging) }
 
@@ -186,7 +202,7 @@ func (c *Carrier) Obliging(r Received) []Reply {
 	if r.Method == "ACK" {
 		return nil
 	}
-	if c.Password != "" && r.Method != "OPTIONS" && r.Method != "CANCEL" && !c.Authorized(r) {
+	if c.asks() && r.Method != "OPTIONS" && r.Method != "CANCEL" && !c.Authorized(r) {
 		return []Reply{c.Challenge()}
 	}
 	switch r.Method {
@@ -202,10 +218,10 @@ func (c *Carrier) Obliging(r Received) []Reply {
 func (c *Carrier) Challenge(more ...string) Reply {
 	c.mu.Lock()
 	c.nonces++
-	n := c.nonces
+	n, strong := c.nonces, c.sha256
 	c.mu.Unlock()
-	v := fmt.Sprintf(`WWW-Authenticate: Digest realm="%s", nonce="nonce%d", qop="auth"`, c.Realm, n)
-	if c.SHA256 {
+	v := fmt.Sprintf(`WWW-Authenticate: Digest realm="%s", nonce="nonce%d", qop="auth"`, realm, n)
+	if strong {
 		v += ", algorithm=SHA-256"
 	}
 	return Reply{Code: 401, Reason: "Unauthorized", Headers: []string{v + strings.Join(more, "")}}
@@ -213,6 +229,9 @@ func (c *Carrier) Challenge(more ...string) Reply {
 
 // Authorized reports whether a request has the right credentials.
 func (c *Carrier) Authorized(r Received) bool {
+	c.mu.Lock()
+	username, password, strong := c.username, c.password, c.sha256
+	c.mu.Unlock()
 	v := r.Header("Authorization")
 	if v == "" {
 		v = r.Header("Proxy-Authorization")
@@ -223,17 +242,17 @@ func (c *Carrier) Authorized(r Received) bool {
 		f[name] = strings.Trim(value, `"`)
 	}
 	hash := func(s string) string {
-		if c.SHA256 {
+		if strong {
 			sum := sha256.Sum256([]byte(s))
 			return hex.EncodeToString(sum[:])
 		}
 		sum := md5.Sum([]byte(s))
 		return hex.EncodeToString(sum[:])
 	}
-	ha1 := hash(c.Username + ":" + c.Realm + ":" + c.Password)
+	ha1 := hash(username + ":" + realm + ":" + password)
 	ha2 := hash(r.Method + ":" + r.URI)
 	want := hash(ha1 + ":" + f["nonce"] + ":" + f["nc"] + ":" + f["cnonce"] + ":auth:" + ha2)
-	return f["username"] == c.Username && f["realm"] == c.Realm && f["uri"] == r.URI && f["response"] == want
+	return f["username"] == username && f["realm"] == realm && f["uri"] == r.URI && f["response"] == want
 }
 
 // News yields the requests that come, the newest lost when nobody reads.
@@ -374,8 +393,12 @@ func (c *Carrier) Tell(to netip.AddrPort, branch, method, uri string, headers ..
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=%s\r\n", method, uri, c.addr, branch)
 	for _, h := range [][2]string{
-		{"From", "<sip:+15550100@carrier.test>;tag=" + token()}, {"To", "<" + uri + ">"}, {"Call-ID", token()},
-		{"CSeq", "1 " + method}, {"Contact", fmt.Sprintf("<sip:%s>", c.addr)}, {"Max-Forwards", "70"},
+		{"From", "<sip:+15550100@carrier.test>;tag=" + token()},
+		{"To", "<" + uri + ">"},
+		{"Call-ID", token()},
+		{"CSeq", "1 " + method},
+		{"Contact", fmt.Sprintf("<sip:%s>", c.addr)},
+		{"Max-Forwards", "70"},
 	} {
 		if headerIn(given, h[0]) == "" {
 			b.WriteString(h[0] + ": " + h[1] + "\r\n")
