@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,17 +248,17 @@ func TestRepeatedSubscribe(t *testing.T) {
 		alice := w.registered("alice")
 		w.settled()
 		before := w.server.Stats().Subscriptions
-		lost := 0
+		var lost atomic.Int64
 		w.net.Drop(func(m siptest.Message) bool {
-			if m.Method == "SUBSCRIBE" && m.Status == 200 && lost < 3 {
-				lost++
+			if m.Method == "SUBSCRIBE" && m.Status == 200 && lost.Load() < 3 {
+				lost.Add(1)
 				return true
 			}
 			return false
 		})
 		watch, _ := w.watch(alice, "202")
-		if n := w.server.Stats().Subscriptions - before; n != 1 || lost != 3 {
-			t.Errorf("%d subscriptions after %d lost answers, want 1", n, lost)
+		if n := w.server.Stats().Subscriptions - before; n != 1 || lost.Load() != 3 {
+			t.Errorf("%d subscriptions after %d lost answers, want 1", n, lost.Load())
 		}
 		if err := watch.Refresh(w.ctx, time.Hour); err != nil {
 			t.Error(err)

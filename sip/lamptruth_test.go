@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,10 +67,12 @@ func TestLampsUnderLoss(t *testing.T) {
 		}
 		w.settled()
 		chance := rand.New(rand.NewPCG(1, 2))
-		lossy, lost := true, 0
+		var lossy atomic.Bool
+		var lost atomic.Int64
+		lossy.Store(true)
 		w.net.Drop(func(m siptest.Message) bool {
-			if lossy && m.Method == "NOTIFY" && m.Status == 0 && chance.IntN(20) == 0 {
-				lost++
+			if lossy.Load() && m.Method == "NOTIFY" && m.Status == 0 && chance.IntN(20) == 0 {
+				lost.Add(1)
 				return true
 			}
 			return false
@@ -108,16 +111,16 @@ func TestLampsUnderLoss(t *testing.T) {
 			time.Sleep(150 * time.Millisecond)
 			look()
 		}
-		lossy = false
+		lossy.Store(false)
 		time.Sleep(5 * time.Second)
 		look()
 		repairs := int(w.server.Stats().LampRepairs - before)
-		t.Logf("%d changes, %d of their NOTIFY lost, %d repairs, no lamp wrong for longer than %v", changes, lost, repairs, longest)
+		t.Logf("%d changes, %d of their NOTIFY lost, %d repairs, no lamp wrong for longer than %v", changes, lost.Load(), repairs, longest)
 		if longest > 5*time.Second {
 			t.Errorf("a lamp was wrong for %v", longest)
 		}
-		if repairs != lost || lost < 150 {
-			t.Errorf("%d NOTIFY lost, %d repairs counted", lost, repairs)
+		if int64(repairs) != lost.Load() || repairs < 150 {
+			t.Errorf("%d NOTIFY lost, %d repairs counted", lost.Load(), repairs)
 		}
 		sum := 0
 		views := w.server.LampTruth("acc_1")
@@ -148,10 +151,10 @@ func TestLampsOfASilentPhone(t *testing.T) {
 		}
 		w.settled()
 		alice.Vanish()
-		sent := 0
+		var sent atomic.Int64
 		w.net.Drop(func(m siptest.Message) bool {
 			if m.Method == "NOTIFY" && m.Status == 0 {
-				sent++
+				sent.Add(1)
 			}
 			return false
 		})
@@ -159,8 +162,8 @@ func TestLampsOfASilentPhone(t *testing.T) {
 			w.busy(u, confirmed("c"))
 		}
 		time.Sleep(10 * time.Minute)
-		if sent > 120 {
-			t.Errorf("%d NOTIFY to a phone that answers nothing", sent)
+		if n := sent.Load(); n > 120 {
+			t.Errorf("%d NOTIFY to a phone that answers nothing", n)
 		}
 		for _, v := range w.server.LampTruth("acc_1") {
 			if v.Package == "dialog" && (v.Right() || v.Believed != "busy" || v.Acknowledged && v.Sent != "idle") {

@@ -122,7 +122,7 @@ func (e *events) land(sub *subscription) {
 
 // want has the state told, forced or only if it is news; mu is held.
 func (e *events) want(sub *subscription, forced bool) {
-	if soon := time.Now().Add(lampGather); !forced && !sub.wanted && sub.due.Before(soon) {
+	if soon := time.Now().Add(lampGather); !forced && !sub.wanted && sub.pkg.gathers && sub.due.Before(soon) {
 		sub.due = soon
 	}
 	sub.wanted, sub.forced = true, sub.forced || forced

@@ -34,6 +34,7 @@ const (
 type eventPackage struct {
 	name    string
 	longest time.Duration
+	gathers bool // several news of one instant are one
 	// watch finds out what a subscription is for; nil: the line may have it.
 	watch func(e *events, sub *subscription, target string) *Refusal
 	// compose makes the document with the state as it is now.
@@ -42,10 +43,10 @@ type eventPackage struct {
 
 // packages are the event packages by name.
 var packages = map[string]*eventPackage{
-	"message-summary": {"message-summary", maxSubscription, watchMailbox, composeSummary},
-	"dialog":          {"dialog", maxLamp, watchPerson, composeDialogs},
-	"presence":        {"presence", maxLamp, watchPerson, composePresence},
-	"reg":             {"reg", maxSubscription, watchRegistration, composeRegistrations},
+	"message-summary": {"message-summary", maxSubscription, false, watchMailbox, composeSummary},
+	"dialog":          {"dialog", maxLamp, true, watchPerson, composeDialogs},
+	"presence":        {"presence", maxLamp, true, watchPerson, composePresence},
+	"reg":             {"reg", maxSubscription, true, watchRegistration, composeRegistrations},
 }
 
 // document is the state of what is watched, at one moment.
