@@ -19,6 +19,7 @@ var transferVerbs = []verb{
 	{pattern(`(\w+) refers (\w+) to (\S+?)( silently)?`), (*scenario).refer},
 	{pattern(`(\w+) is not let transfer (\w+) to the call that ended`), (*scenario).transferToNothing},
 	{pattern(`(\w+) hangs up one`), (*scenario).letGo},
+	{pattern(`(\w+) transfers its first call to the second`), (*scenario).transferFirst},
 	{pattern(`(\w+) is not let refer (\w+) to (\S+): (\d+)`), (*scenario).referInVain},
 	{pattern(`(\w+) transfers (\w+) to (\w+)`), (*scenario).transfer},
 	{pattern(`(\w+) transfers (\w+) to (\w+) as (\w+) transfers (\w+) to (\w+)`), (*scenario).transferBoth},
@@ -103,6 +104,16 @@ func (s *scenario) transferToNothing(ctx context.Context, w []string) error {
 		return err
 	}
 	return s.learns(ctx, []string{w[0], "100 481"})
+}
+
+// transferFirst joins the two calls of a phone, whoever they are with.
+func (s *scenario) transferFirst(ctx context.Context, w []string) error {
+	calls := s.calls[w[0]]
+	if len(calls) < 2 {
+		return fmt.Errorf("has %d calls", len(calls))
+	}
+	r, err := calls[0].ReferInto(ctx, calls[1].Line)
+	return s.asked(w[0], r, err)
 }
 
 func (s *scenario) transfer(ctx context.Context, w []string) error {
