@@ -96,6 +96,10 @@ func (l *Leg) dial(ctx context.Context, offer []byte) error {
 	} else {
 		req.SetBody(nil)
 	}
+	if wider := l.fit(ctx, req); wider != hop {
+		hop, l.hop = wider, wider
+		req.ReplaceHeader(sipmsg.NewHeader("Contact", l.s.contact(hop, l.self)))
+	}
 	l.s.request(req, hop, newBranch())
 	l.s.health.calling(hop)
 	tx, err := l.s.send(ctx, req)
