@@ -18,8 +18,8 @@ const (
 	minExpires     = 60 * time.Second
 	maxExpires     = time.Hour
 	defaultExpires = time.Hour
-	maxBindings    = 10 // of one line
-	writeBehind    = 100 * time.Millisecond
+	maxBindings    = 10                     // of one line
+	writeBehind    = 500 * time.Millisecond // what is younger than a second may be lost; the longer, the fewer pages are written
 )
 
 // registrar holds where lines can be reached (RFC 3261 §10). Reads come from

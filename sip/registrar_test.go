@@ -175,9 +175,9 @@ func TestRegistrationIsStored(t *testing.T) {
 		if got := w.binding("alice"); code != 200 || got.ID != b.ID || got.Contact != "sip:u-alice@192.168.1.3:6000" {
 			t.Errorf("answered %d, binding is %+v", code, got)
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(600 * time.Millisecond)
 		if w.rows.count() != 1 {
-			t.Errorf("%d rows after 200 ms, want 1", w.rows.count())
+			t.Errorf("%d rows after 600 ms, want 1", w.rows.count())
 		}
 		if got := w.server.BindingsOfDevice("dev_alice"); len(got) != 1 {
 			t.Errorf("device has %d bindings, want 1", len(got))
