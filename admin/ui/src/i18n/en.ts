@@ -264,6 +264,13 @@ export const en = {
   'kind.dect_handset': 'DECT handset',
   'kind.softphone': 'Softphone',
 
+  'ladder.fromTo': 'From {from} to {to}:',
+  'ladder.name': 'SIP messages',
+  'ladder.octets': '{count, plural, one {# octet} other {# octets}}',
+  'ladder.repeats': '{count, plural, one {repeated once} other {repeated # times}}',
+  'ladder.time': 'Time',
+  'ladder.us': 'Branchline',
+
   'live.connecting': 'Reconnecting…',
   'live.live': 'Live',
   'live.offline': 'Offline',
