@@ -14,6 +14,9 @@ export type Call = Schemas['Call'];
 export type Message = Schemas['VoicemailMessage'];
 export type Activity = Schemas['Activity'];
 export type Settings = Schemas['Settings'];
+export type Trunk = Schemas['Trunk'];
+export type PhoneNumber = Schemas['Number'];
+export type Destination = Schemas['Destination'];
 
 export const base = '/api/v1';
 

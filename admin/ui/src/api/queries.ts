@@ -1,7 +1,7 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { setCalls } from '../live/store';
 import { type Change, change } from './cache';
-import { type Account, type Device, type Message, type Settings, type User, api, ifMatch, inAccount } from './client';
+import { type Account, type Device, type Message, type PhoneNumber, type Settings, type Trunk, type User, api, ifMatch, inAccount } from './client';
 import { useSession } from './session';
 import { ok } from './problem';
 import type { components } from './schema';
@@ -35,6 +35,10 @@ export const keys = {
   activity: ['activity'],
   settings: ['my-settings'],
   account: ['account'],
+  trunks: ['trunks'],
+  trunk: (id: string) => ['trunk', id],
+  numbers: ['numbers'],
+  number: (id: string) => ['number', id],
 };
 
 export const useUsers = (enabled = true) =>
@@ -62,6 +66,26 @@ export const useModels = (enabled = true) =>
 
 export const useProvisioning = (enabled = true) =>
   useQuery({ queryKey: keys.provisioning, enabled, queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/provisioning', { params: { path: inAccount }, signal })) });
+
+export const useTrunks = (enabled = true) =>
+  useQuery({
+    queryKey: keys.trunks,
+    enabled,
+    queryFn: ({ signal }) => all((cursor) => ok(api.GET('/accounts/{account}/trunks', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }))),
+  });
+
+export const useTrunk = (id: string) =>
+  useQuery({ queryKey: keys.trunk(id), queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/trunks/{trunk}', { params: { path: { ...inAccount, trunk: id } }, signal })) });
+
+export const useNumbers = (enabled = true) =>
+  useQuery({
+    queryKey: keys.numbers,
+    enabled,
+    queryFn: ({ signal }) => all((cursor) => ok(api.GET('/accounts/{account}/numbers', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }))),
+  });
+
+export const useNumber = (id: string) =>
+  useQuery({ queryKey: keys.number(id), queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/numbers/{number}', { params: { path: { ...inAccount, number: id } }, signal })) });
 
 export const useMySettings = () => useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => ok(api.GET('/me/settings', { signal })) });
 
@@ -154,6 +178,26 @@ export const saveDevice = (id: string, patch: DevicePatch) =>
     patch,
     lists: [keys.devices, keys.users, ['user']],
     send: (body, version) => ok(api.PATCH('/accounts/{account}/devices/{device}', { params: { path: { ...inAccount, device: id } }, headers: ifMatch(version), body })),
+  });
+
+export type TrunkPatch = Schemas['TrunkPatch'];
+export const saveTrunk = (id: string, patch: TrunkPatch) =>
+  change<Trunk, TrunkPatch>({
+    key: keys.trunk(id),
+    id,
+    patch,
+    lists: [keys.trunks, keys.numbers],
+    send: (body, version) => ok(api.PATCH('/accounts/{account}/trunks/{trunk}', { params: { path: { ...inAccount, trunk: id } }, headers: ifMatch(version), body })),
+  });
+
+export type NumberPatch = Schemas['NumberPatch'];
+export const saveNumber = (id: string, patch: NumberPatch) =>
+  change<PhoneNumber, NumberPatch>({
+    key: keys.number(id),
+    id,
+    patch,
+    lists: [keys.numbers],
+    send: (body, version) => ok(api.PATCH('/accounts/{account}/numbers/{number}', { params: { path: { ...inAccount, number: id } }, headers: ifMatch(version), body })),
   });
 
 export type AccountPatch = Schemas['AccountPatch'];

@@ -1,7 +1,7 @@
 import { Modal, useComputedColorScheme, useMantineColorScheme } from '@mantine/core';
-import { IconArrowRight, IconBolt, IconDeviceMobile, IconSearch, IconUser } from '@tabler/icons-react';
+import { IconArrowRight, IconBolt, IconBuildingBroadcastTower, IconDeviceMobile, IconHash, IconSearch, IconUser } from '@tabler/icons-react';
 import { useId, useMemo, useState } from 'react';
-import { useDevices, useUsers } from '../api/queries';
+import { useDevices, useNumbers, useTrunks, useUsers } from '../api/queries';
 import { useSession } from '../api/session';
 import { type MessageKey, t } from '../i18n/t';
 import { formatMac } from '../ui/format';
@@ -9,7 +9,7 @@ import { navigate } from './router';
 
 interface Item {
   id: string;
-  group: 'recent' | 'users' | 'devices' | 'pages' | 'actions';
+  group: 'recent' | 'users' | 'devices' | 'numbers' | 'trunks' | 'pages' | 'actions';
   name: string;
   hint?: string;
   /** What is searched, in lower case. */
@@ -41,6 +41,8 @@ export default function Palette({ onClose, onKeys }: { onClose: () => void; onKe
   const { admin, signOut } = useSession();
   const users = useUsers(admin);
   const devices = useDevices(admin);
+  const numbers = useNumbers(admin);
+  const trunks = useTrunks(admin);
   const { setColorScheme } = useMantineColorScheme();
   const dark = useComputedColorScheme('light') === 'dark';
   const [text, setText] = useState('');
@@ -59,13 +61,15 @@ export default function Palette({ onClose, onKeys }: { onClose: () => void; onKe
       const hint = [d.model, d.mac && formatMac(d.mac)].filter(Boolean).join(' · ');
       all.push({ id: d.id, group: 'devices', name: d.name, hint, text: `${d.name} ${d.vendor} ${hint} ${d.mac ?? ''}`.toLowerCase(), icon: IconDeviceMobile, run: () => navigate(`/devices/${d.id}`) });
     }
+    for (const n of numbers.data ?? []) all.push({ id: n.id, group: 'numbers', name: n.number, hint: n.label || n.destination_label, text: `${n.number} ${n.label} ${n.destination_label}`.toLowerCase(), icon: IconHash, run: () => navigate(`/phone-numbers/${n.id}`) });
+    for (const x of trunks.data ?? []) all.push({ id: x.id, group: 'trunks', name: x.name, hint: x.host, text: `${x.name} ${x.host}`.toLowerCase(), icon: IconBuildingBroadcastTower, run: () => navigate(`/trunks/${x.id}`) });
     all.push(page('/', 'nav.home'), page('/calls', 'nav.calls'), page('/voicemail', 'nav.voicemail'));
-    if (admin) all.push(page('/users', 'nav.users'), page('/devices', 'nav.devices'), page('/call-flow', 'nav.callFlow'), page('/settings', 'nav.settings'), page('/settings?tab=activity', 'settings.activity'));
+    if (admin) all.push(page('/users', 'nav.users'), page('/devices', 'nav.devices'), page('/phone-numbers', 'nav.numbers'), page('/trunks', 'nav.trunks'), page('/call-flow', 'nav.callFlow'), page('/settings', 'nav.settings'), page('/settings?tab=activity', 'settings.activity'));
     all.push(page('/my-settings', 'nav.mySettings'));
-    if (admin) all.push(action('new-user', 'users.new', () => navigate('/users?new=1')), action('add-device', 'devices.add', () => navigate('/devices?new=1')), action('simulate', 'flow.action', () => navigate('/call-flow')));
+    if (admin) all.push(action('new-user', 'users.new', () => navigate('/users?new=1')), action('add-device', 'devices.add', () => navigate('/devices?new=1')), action('add-trunk', 'trunks.add', () => navigate('/trunks?new=1')), action('simulate', 'flow.action', () => navigate('/call-flow')));
     all.push(action('dark', 'palette.dark', () => setColorScheme(dark ? 'light' : 'dark')), action('keys', 'gear.keys', onKeys), action('sign-out', 'gear.signOut', () => void signOut()));
     return all;
-  }, [users.data, devices.data, admin, dark, setColorScheme, onKeys, signOut]);
+  }, [users.data, devices.data, numbers.data, trunks.data, admin, dark, setColorScheme, onKeys, signOut]);
 
   const found = useMemo(() => {
     const wanted = text.trim().toLowerCase().split(/\s+/).filter(Boolean);

@@ -13,6 +13,8 @@ const shownIn: Record<string, unknown[][]> = {
   account: [keys.account, keys.provisioning],
   provisioning: [keys.provisioning],
   message: [keys.messages],
+  trunk: [keys.trunks, ['trunk'], keys.numbers],
+  number: [keys.numbers, ['number'], keys.account],
 };
 
 /** Turns news into "fetch this again", gathered so that a burst costs one fetch. */
@@ -42,6 +44,8 @@ export function Live({ onSignedOut }: { onSignedOut: () => void }) {
         case 'call.started':
         case 'call.ended':
           return again([keys.records, ['record']]);
+        case 'trunk.changed':
+          return again([keys.trunks, ['trunk']]);
         case 'voicemail.received':
         case 'voicemail.changed':
           return again([keys.messages]);

@@ -1,6 +1,6 @@
 import { Button } from '@mantine/core';
 import { type Device } from '../api/client';
-import { useDevices, useMessages, useRecords, useUsers } from '../api/queries';
+import { useDevices, useMessages, useRecords, useTrunks, useUsers } from '../api/queries';
 import { words } from '../api/problem';
 import { useSession } from '../api/session';
 import { Link } from '../app/router';
@@ -11,6 +11,7 @@ import { LiveCallRow, OutcomePill, PartyText } from '../ui/calls';
 import { DeviceStatus, modelName } from '../ui/devices';
 import { clock } from '../ui/format';
 import { unfinished } from '../ui/setup';
+import { TrunkState, rtt, trunkDown } from '../ui/trunks';
 
 export default function Home() {
   const { admin, me } = useSession();
@@ -104,16 +105,34 @@ function VoicemailCard() {
   );
 }
 
+/** The lines to carriers; no card while there is none. */
+function TrunksCard() {
+  const trunks = useTrunks();
+  const all = trunks.data ?? [];
+  if (!all.length) return null;
+  const up = all.filter((x) => x.enabled && !trunkDown(x)).length;
+  return (
+    <Card title={t('nav.trunks')} flush action={<Link to="/trunks">{t('home.all')}</Link>}>
+      <div className="card-body row"><span className="figure">{up}<small> {t('home.of', { count: all.length })}</small></span><span className="dim">{t('home.trunksUp')}</span></div>
+      <ul className="list">
+        {all.slice(0, 6).map((x) => <li key={x.id}><span className="grow cut"><Link to={`/trunks/${x.id}`}><bdi>{x.name}</bdi></Link></span><span className="dim">{rtt(x.status.rtt_ms)}</span><TrunkState trunk={x} /></li>)}
+      </ul>
+    </Card>
+  );
+}
+
 /** Only what is really wrong; no card when nothing is. */
 function Problems() {
   const users = useUsers();
   const devices = useDevices();
   const link = useLive((s) => s.link);
+  const trunks = useTrunks();
   const found: { text: string; to: string; cure: string }[] = [];
   const unreachable = (users.data ?? []).filter((u) => u.extension && u.devices.length === 0);
   const nobody = (devices.data ?? []).filter((d) => d.kind !== 'dect_base' && d.lines.length === 0);
   if (unreachable.length) found.push({ text: t('problem.noPhone', { count: unreachable.length, name: unreachable[0]!.name }), to: unreachable.length === 1 ? `/users/${unreachable[0]!.id}` : '/users', cure: t('users.assign') });
   if (nobody.length) found.push({ text: t('problem.noUser', { count: nobody.length, name: nobody[0]!.name }), to: nobody.length === 1 ? `/devices/${nobody[0]!.id}` : '/devices', cure: t('problem.assign') });
+  for (const x of (trunks.data ?? []).filter(trunkDown)) found.push({ text: t('problem.trunk', { name: x.name, reason: x.status.reason }), to: `/trunks/${x.id}`, cure: t('problem.look') });
   if (link === 'offline') found.push({ text: t('problem.offline'), to: '/', cure: '' });
   if (!found.length) return null;
   return (
@@ -161,7 +180,7 @@ function AdminHome() {
       {unfinished() && <Note action={<Button component={Link} to="/setup" size="compact-md">{t('home.continue')}</Button>}>{t('home.unfinished')}</Note>}
       <div className="home">
         <div className="stack" style={{ gap: 16 }}><CallsNow hang /><LastCalls /></div>
-        <div className="stack" style={{ gap: 16 }}><Problems /><Phones /><VoicemailCard /></div>
+        <div className="stack" style={{ gap: 16 }}><Problems /><Phones /><TrunksCard /><VoicemailCard /></div>
       </div>
     </div>
   );

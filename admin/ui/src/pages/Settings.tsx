@@ -1,18 +1,21 @@
-import { Button, NumberInput, Select, Tabs, TextInput, Textarea } from '@mantine/core';
-import { Suspense, lazy, useState, type FormEvent } from 'react';
+import { Button, MultiSelect, NumberInput, Select, Tabs, TextInput, Textarea } from '@mantine/core';
+import { Suspense, lazy, useMemo } from 'react';
 import { autosave, cache } from '../api/cache';
 import { type Account, api, inAccount } from '../api/client';
-import { Problem, ok, words } from '../api/problem';
-import { type AccountPatch, keys, saveAccount, useAccount, useDevices, useProvisioning } from '../api/queries';
+import { ok, words } from '../api/problem';
+import { type AccountPatch, keys, saveAccount, useAccount, useDevices, useNumbers, useProvisioning } from '../api/queries';
 import { useSession } from '../api/session';
-import { useLeaveGuard, useQueryParam } from '../app/router';
+import { useQueryParam } from '../app/router';
 import { t } from '../i18n/t';
 import { T } from '../i18n/T';
-import { Card, Failed, Loading, Note, PageHead } from '../ui/bits';
+import { Card, Failed, Loading, PageHead } from '../ui/bits';
 import { ask } from '../ui/confirm';
 import { ConflictNote } from '../ui/conflict';
 import { Value } from '../ui/devices';
-import { saved, toast } from '../ui/toast';
+import { useDraft } from '../ui/draft';
+import { DraftCard } from '../ui/DraftCard';
+import { toast } from '../ui/toast';
+import { countryNames } from '../ui/countries';
 import { zones } from '../ui/zones';
 
 const ActivityTab = lazy(() => import('./Activity'));
@@ -44,61 +47,33 @@ function WithAccount({ children }: { children: (a: Account) => React.ReactNode }
   return <div style={{ maxWidth: '44rem' }}><ConflictNote id={account.data.id} queryKey={keys.account} /><div className="stack" style={{ gap: 16 }}>{children(account.data)}</div></div>;
 }
 
-/** Text fields that save together: "Save" and "Cancel" only while something was changed. */
-function useDraft(account: Account) {
+function useAccountDraft(account: Account) {
   const { refresh } = useSession();
-  const [draft, setDraft] = useState<AccountPatch>({});
-  const [errors, setErrors] = useState<Record<string, string>>({});
-  const [problem, setProblem] = useState('');
-  const [busy, setBusy] = useState(false);
-  const set = (patch: AccountPatch) => {
-    setDraft((d) => ({ ...d, ...patch }));
-    setErrors((e) => Object.fromEntries(Object.entries(e).filter(([k]) => !(k in patch))));
-  };
-  const dirty = Object.entries(draft).some(([k, v]) => v !== account[k as keyof Account]);
-  useLeaveGuard(dirty);
-  const cancel = () => {
-    setDraft({});
-    setErrors({});
-    setProblem('');
-  };
-  const submit = async (e: FormEvent) => {
-    e.preventDefault();
-    if (!dirty) return;
-    setBusy(true);
-    setProblem('');
-    try {
-      await saveAccount(account.id, draft);
-      setDraft({});
-      saved();
-      void refresh();
-    } catch (err) {
-      if (err instanceof Problem && Object.keys(err.fields).length) setErrors(err.fields);
-      else setProblem(words(err));
-    } finally {
-      setBusy(false);
-    }
-  };
-  const foot = dirty ? <><Button variant="default" onClick={cancel}>{t('action.cancel')}</Button><Button type="submit" loading={busy}>{t('action.save')}</Button></> : undefined;
-  return { value: { ...account, ...draft }, set, errors, problem, submit, foot };
+  return useDraft<Account, AccountPatch>(account, (patch) => saveAccount(account.id, patch).then(() => refresh()));
 }
 
 function General({ account }: { account: Account }) {
   const { refresh } = useSession();
-  const form = useDraft(account);
+  const countries = useMemo(() => countryNames(), []);
+  const form = useAccountDraft(account);
   return (
     <>
-      <form onSubmit={form.submit} noValidate>
-        <Card title={t('settings.account')} foot={form.foot}>
-          <div className="stack" style={{ gap: 14 }}>
-            {form.problem && <Note tone="bad">{form.problem}</Note>}
-            <TextInput label={t('users.name')} value={form.value.name} onChange={(e) => form.set({ name: e.currentTarget.value })} error={form.errors.name} maxLength={80} />
-            <TextInput label={t('users.email')} type="email" value={form.value.email ?? ''} onChange={(e) => form.set({ email: e.currentTarget.value })} error={form.errors.email} />
-            <Textarea label={t('settings.billing')} autosize minRows={2} maxRows={5} value={form.value.billing_address ?? ''} onChange={(e) => form.set({ billing_address: e.currentTarget.value })} error={form.errors.billing_address} maxLength={500} />
-          </div>
-        </Card>
-      </form>
+      <DraftCard title={t('settings.account')} form={form}>
+        <TextInput label={t('users.name')} value={form.value.name} onChange={(e) => form.set({ name: e.currentTarget.value })} error={form.errors.name} maxLength={80} />
+        <TextInput label={t('users.email')} type="email" value={form.value.email ?? ''} onChange={(e) => form.set({ email: e.currentTarget.value })} error={form.errors.email} />
+        <Textarea label={t('settings.billing')} autosize minRows={2} maxRows={5} value={form.value.billing_address ?? ''} onChange={(e) => form.set({ billing_address: e.currentTarget.value })} error={form.errors.billing_address} maxLength={500} />
+      </DraftCard>
       <Card title={t('settings.region')}>
+        <Select
+          label={t('settings.country')}
+          description={t('settings.countryWhat')}
+          searchable
+          nothingFoundMessage={t('palette.none')}
+          mb="md"
+          value={account.country}
+          data={countries}
+          onChange={(v) => v && v !== account.country && void autosave(() => saveAccount(account.id, { country: v }))}
+        />
         <Select
           label={t('settings.timezone')}
           description={t('settings.timezoneWhat')}
@@ -115,26 +90,61 @@ function General({ account }: { account: Account }) {
 }
 
 function Telephony({ account }: { account: Account }) {
-  const form = useDraft(account);
   return (
-    <form onSubmit={form.submit} noValidate>
-      <Card title={t('settings.extensions')} foot={form.foot}>
-        <div className="stack" style={{ gap: 14 }}>
-          {form.problem && <Note tone="bad">{form.problem}</Note>}
-          <NumberInput
-            label={t('settings.extensionLength')}
-            description={t('settings.extensionLengthWhat')}
-            w={260}
-            min={3}
-            max={6}
-            allowDecimal={false}
-            value={form.value.extension_length}
-            onChange={(v) => form.set({ extension_length: Number(v) })}
-            error={form.errors.extension_length}
-          />
-        </div>
-      </Card>
-    </form>
+    <>
+      <Extensions account={account} />
+      <Outside account={account} />
+    </>
+  );
+}
+
+/** What calls to the outside show, and where they may go. */
+function Outside({ account }: { account: Account }) {
+  const numbers = useNumbers();
+  const countries = useMemo(() => countryNames(), []);
+  const own = countries.find((c) => c.value === account.country)?.label ?? account.country;
+  return (
+    <Card title={t('settings.outside')}>
+      <div className="stack" style={{ gap: 14 }}>
+        <Select
+          label={t('settings.outbound')}
+          description={t('settings.outboundWhat')}
+          value={account.default_outbound_number_id ?? ''}
+          onChange={(v) => v !== (account.default_outbound_number_id ?? '') && void autosave(() => saveAccount(account.id, { default_outbound_number_id: v || null }))}
+          data={[{ value: '', label: t('settings.outboundNone') }, ...(numbers.data ?? []).filter((n) => n.status === 'active').map((n) => ({ value: n.id, label: n.label ? t('callerId.labelled', { number: n.number, label: n.label }) : n.number }))]}
+        />
+        <MultiSelect
+          label={t('settings.countries')}
+          description={t('settings.countriesWhat', { country: own })}
+          searchable
+          clearable={false}
+          limit={40}
+          nothingFoundMessage={t('palette.none')}
+          value={account.outbound_countries}
+          onChange={(list) => void autosave(() => saveAccount(account.id, { outbound_countries: list.at(-1) === '*' ? ['*'] : list.filter((c) => c !== '*') }))}
+          data={[{ value: '*', label: t('settings.countriesAll') }, ...countries.filter((c) => c.value !== account.country)]}
+        />
+      </div>
+    </Card>
+  );
+}
+
+function Extensions({ account }: { account: Account }) {
+  const form = useAccountDraft(account);
+  return (
+    <DraftCard title={t('settings.extensions')} form={form}>
+      <NumberInput
+        label={t('settings.extensionLength')}
+        description={t('settings.extensionLengthWhat')}
+        w={260}
+        min={3}
+        max={6}
+        allowDecimal={false}
+        value={form.value.extension_length}
+        onChange={(v) => form.set({ extension_length: Number(v) })}
+        error={form.errors.extension_length}
+      />
+    </DraftCard>
   );
 }
 

@@ -3,7 +3,7 @@ import { type FormEvent, useState } from 'react';
 import { autosave, cache, refusal } from '../api/cache';
 import { type Device, type User, api, ifMatch, inAccount } from '../api/client';
 import { ok, words } from '../api/problem';
-import { type UserPatch, keys, saveDevice, saveUser, useDevices, useUser, useUsers } from '../api/queries';
+import { type UserPatch, keys, saveDevice, saveUser, useAccount, useDevices, useNumbers, useUser, useUsers } from '../api/queries';
 import { useSession } from '../api/session';
 import { Link, navigate } from '../app/router';
 import { t } from '../i18n/t';
@@ -91,6 +91,7 @@ function Loaded({ user }: { user: User }) {
               </dd>
             </dl>
           </Card>
+          <CallerID user={user} />
           <VoicemailCard user={user} />
           <RingCard user={user} />
         </div>
@@ -131,6 +132,24 @@ function Loaded({ user }: { user: User }) {
         </div>
       </div>
     </>
+  );
+}
+
+function CallerID({ user }: { user: User }) {
+  const numbers = useNumbers();
+  const account = useAccount();
+  const standard = numbers.data?.find((n) => n.id === account.data?.default_outbound_number_id);
+  return (
+    <Card title={t('callerId.card')}>
+      <Select
+        label={t('callerId.card')}
+        description={t('callerId.what')}
+        value={user.outbound_number_id ?? ''}
+        onChange={(v) => v !== (user.outbound_number_id ?? '') && void autosave(() => saveUser(user.id, { outbound_number_id: v || null }))}
+        data={[{ value: '', label: standard ? t('callerId.default', { number: standard.number }) : t('callerId.defaultNone') }, ...(numbers.data ?? []).filter((n) => n.status === 'active').map((n) => ({ value: n.id, label: n.label ? t('callerId.labelled', { number: n.number, label: n.label }) : n.number }))]}
+      />
+      {numbers.data?.length === 0 && <p className="dim small" style={{ marginTop: 8 }}>{t('callerId.none')} <Link to="/phone-numbers?new=1">{t('numbers.add')}</Link></p>}
+    </Card>
   );
 }
 
