@@ -35,6 +35,7 @@ export const keys = {
   activity: ['activity'],
   settings: ['my-settings'],
   account: ['account'],
+  bans: ['bans'],
   trunks: ['trunks'],
   trunk: (id: string) => ['trunk', id],
   numbers: ['numbers'],
@@ -86,6 +87,9 @@ export const useNumbers = (enabled = true) =>
 
 export const useNumber = (id: string) =>
   useQuery({ queryKey: keys.number(id), queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/numbers/{number}', { params: { path: { ...inAccount, number: id } }, signal })) });
+
+export const useBans = () =>
+  useQuery({ queryKey: keys.bans, queryFn: async ({ signal }) => (await ok(api.GET('/accounts/{account}/bans', { params: { path: inAccount }, signal }))).items });
 
 export const useMySettings = () => useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => ok(api.GET('/me/settings', { signal })) });
 

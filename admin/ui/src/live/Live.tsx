@@ -46,6 +46,9 @@ export function Live({ onSignedOut }: { onSignedOut: () => void }) {
           return again([keys.records, ['record']]);
         case 'trunk.changed':
           return again([keys.trunks, ['trunk']]);
+        case 'ban.added':
+        case 'ban.lifted':
+          return again([keys.bans]);
         case 'voicemail.received':
         case 'voicemail.changed':
           return again([keys.messages]);

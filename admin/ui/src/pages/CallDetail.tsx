@@ -1,11 +1,16 @@
+import { Tabs } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
+import { Suspense, lazy } from 'react';
 import { type CallRecord, api, inAccount } from '../api/client';
 import { ok, words } from '../api/problem';
+import { useQueryParam } from '../app/router';
 import { has, t } from '../i18n/t';
 import { useLive } from '../live/store';
 import { Card, Failed, Loading, PageHead, Time } from '../ui/bits';
 import { LiveCallRow, OutcomePill, partyName, partyNumber, sentence } from '../ui/calls';
 import { clock, clockTime, fullTime, useSecond } from '../ui/format';
+
+const Trace = lazy(() => import('./CallTrace'));
 
 export default function CallDetail({ params }: { params: Record<string, string> }) {
   const id = params.id!;
@@ -13,6 +18,7 @@ export default function CallDetail({ params }: { params: Record<string, string> 
   const record = useQuery({ queryKey: ['record', id], queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/call-records/{call}', { params: { path }, signal })) });
   const route = useQuery({ queryKey: ['record', id, 'route'], queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/call-records/{call}/route', { params: { path }, signal })) });
   const live = useLive((s) => s.calls.get(id));
+  const [tab, setTab] = useQueryParam('tab', { push: true });
   const back = { to: '/calls?tab=history', label: t('calls.history') };
 
   if (record.isPending) return <Loading rows={6} />;
@@ -31,31 +37,40 @@ export default function CallDetail({ params }: { params: Record<string, string> 
       <PageHead title={<h1><bdi>{title}</bdi></h1>} docTitle={title} back={back} aside={<OutcomePill outcome={r.outcome} />} />
       <p className="opening"><bdi>{sentence(r)}</bdi></p>
       {live && <section className="card" aria-label={t('calls.now')} style={{ marginBottom: 16 }}><ul className="list"><LiveCallRow call={live} hang /></ul></section>}
-      <div className="home">
-        <div className="stack" style={{ gap: 16 }}>
-          <Story record={r} />
-          <Card title={t('call.why')}>
-            {route.isPending ? <Loading rows={2} /> : route.isError ? <Failed what={words(route.error)} retry={() => void route.refetch()} /> : route.data.reasons.length === 0 ? <p className="dim">{t('call.noWhy')}</p> : (
-              <ol className="stations">
-                {route.data.reasons.map((x, i) => <li key={i} className="station"><bdi>{x.detail}</bdi></li>)}
-              </ol>
-            )}
-          </Card>
-        </div>
-        <Card title={t('call.facts')}>
-          <dl className="facts">
-            <dt>{t('calls.caller')}</dt><dd><Party p={r.caller} /></dd>
-            <dt>{t('calls.callee')}</dt><dd><Party p={r.callee} otherwise={r.dialed} /></dd>
-            <dt>{t('call.dialed')}</dt><dd><bdi>{r.dialed}</bdi></dd>
-            <dt>{t('calls.direction')}</dt><dd>{t(`direction.${r.direction}`)}</dd>
-            <dt>{t('calls.start')}</dt><dd>{fullTime(r.started_at)}</dd>
-            <dt>{t('call.answered')}</dt><dd>{r.answered_at ? fullTime(r.answered_at) : <span className="dim">{t('value.never')}</span>}</dd>
-            <dt>{t('call.ended')}</dt><dd>{r.ended_at ? fullTime(r.ended_at) : <span className="dim">{t('value.notYet')}</span>}</dd>
-            {r.hangup_by && <><dt>{t('call.hungUpBy')}</dt><dd>{has(`call.by.${r.hangup_by}`) ? t(`call.by.${r.hangup_by}` as 'call.by.caller') : r.hangup_by}</dd></>}
-            {r.hangup_cause && <><dt>{t('call.cause')}</dt><dd><bdi>{r.hangup_cause}</bdi></dd></>}
-          </dl>
-        </Card>
-      </div>
+      <Tabs value={tab === 'sip' ? 'sip' : 'story'} onChange={(v) => setTab(v === 'story' ? '' : (v ?? ''))} keepMounted={false}>
+        <Tabs.List mb="md" aria-label={t('call.one')}>
+          <Tabs.Tab value="story">{t('call.story')}</Tabs.Tab>
+          <Tabs.Tab value="sip">{t('call.sip')}</Tabs.Tab>
+        </Tabs.List>
+        <Tabs.Panel value="sip"><Suspense fallback={<Loading rows={6} />}><Trace id={id} /></Suspense></Tabs.Panel>
+        <Tabs.Panel value="story">
+          <div className="home">
+            <div className="stack" style={{ gap: 16 }}>
+              <Story record={r} />
+              <Card title={t('call.why')}>
+                {route.isPending ? <Loading rows={2} /> : route.isError ? <Failed what={words(route.error)} retry={() => void route.refetch()} /> : route.data.reasons.length === 0 ? <p className="dim">{t('call.noWhy')}</p> : (
+                  <ol className="stations">
+                    {route.data.reasons.map((x, i) => <li key={i} className="station"><bdi>{x.detail}</bdi></li>)}
+                  </ol>
+                )}
+              </Card>
+            </div>
+            <Card title={t('call.facts')}>
+              <dl className="facts">
+                <dt>{t('calls.caller')}</dt><dd><Party p={r.caller} /></dd>
+                <dt>{t('calls.callee')}</dt><dd><Party p={r.callee} otherwise={r.dialed} /></dd>
+                <dt>{t('call.dialed')}</dt><dd><bdi>{r.dialed}</bdi></dd>
+                <dt>{t('calls.direction')}</dt><dd>{t(`direction.${r.direction}`)}</dd>
+                <dt>{t('calls.start')}</dt><dd>{fullTime(r.started_at)}</dd>
+                <dt>{t('call.answered')}</dt><dd>{r.answered_at ? fullTime(r.answered_at) : <span className="dim">{t('value.never')}</span>}</dd>
+                <dt>{t('call.ended')}</dt><dd>{r.ended_at ? fullTime(r.ended_at) : <span className="dim">{t('value.notYet')}</span>}</dd>
+                {r.hangup_by && <><dt>{t('call.hungUpBy')}</dt><dd>{has(`call.by.${r.hangup_by}`) ? t(`call.by.${r.hangup_by}` as 'call.by.caller') : r.hangup_by}</dd></>}
+                {r.hangup_cause && <><dt>{t('call.cause')}</dt><dd><bdi>{r.hangup_cause}</bdi></dd></>}
+              </dl>
+            </Card>
+          </div>
+        </Tabs.Panel>
+      </Tabs>
     </>
   );
 }

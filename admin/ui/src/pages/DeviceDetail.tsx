@@ -118,7 +118,17 @@ function Loaded({ device: d }: { device: Device }) {
                   w={130}
                   value={d.transport}
                   onChange={(v) => v && v !== d.transport && void autosave(() => saveDevice(d.id, { transport: v as Device['transport'] }))}
-                  data={[{ value: 'udp', label: 'UDP' }, { value: 'tcp', label: 'TCP' }]}
+                  data={[{ value: 'udp', label: 'UDP' }, { value: 'tcp', label: 'TCP' }, { value: 'tls', label: 'TLS' }, ...(d.kind === 'softphone' || d.transport === 'wss' ? [{ value: 'wss', label: 'WSS' }] : [])]}
+                />
+              </dd>
+              <dt id="digest-name">{t('device.digest')}</dt>
+              <dd>
+                <Select
+                  aria-labelledby="digest-name"
+                  w={230}
+                  value={d.digest}
+                  onChange={(v) => v && v !== d.digest && void autosave(() => saveDevice(d.id, { digest: v as Device['digest'] }))}
+                  data={(['any', 'md5', 'sha256'] as const).map((x) => ({ value: x, label: t(`device.digest.${x}`) }))}
                 />
               </dd>
               <dt>{t('devices.lastSeen')}</dt>

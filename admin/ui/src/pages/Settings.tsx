@@ -19,7 +19,8 @@ import { countryNames } from '../ui/countries';
 import { zones } from '../ui/zones';
 
 const ActivityTab = lazy(() => import('./Activity'));
-const tabs = ['general', 'telephony', 'devices', 'activity'] as const;
+const SecurityTab = lazy(() => import('./Security'));
+const tabs = ['general', 'telephony', 'devices', 'security', 'activity'] as const;
 
 export default function Settings() {
   const [asked, setTab] = useQueryParam('tab', { push: true });
@@ -34,17 +35,18 @@ export default function Settings() {
         <Tabs.Panel value="general"><WithAccount>{(a) => <General account={a} />}</WithAccount></Tabs.Panel>
         <Tabs.Panel value="telephony"><WithAccount>{(a) => <Telephony account={a} />}</WithAccount></Tabs.Panel>
         <Tabs.Panel value="devices"><Provisioning /></Tabs.Panel>
+        <Tabs.Panel value="security"><WithAccount wide>{(a) => <Suspense fallback={<Loading />}><SecurityTab account={a} /></Suspense>}</WithAccount></Tabs.Panel>
         <Tabs.Panel value="activity"><Suspense fallback={<Loading />}><ActivityTab /></Suspense></Tabs.Panel>
       </Tabs>
     </>
   );
 }
 
-function WithAccount({ children }: { children: (a: Account) => React.ReactNode }) {
+function WithAccount({ children, wide }: { children: (a: Account) => React.ReactNode; wide?: boolean }) {
   const account = useAccount();
   if (account.isPending) return <Loading />;
   if (account.isError && !account.data) return <Failed what={words(account.error)} retry={() => void account.refetch()} />;
-  return <div style={{ maxWidth: '44rem' }}><ConflictNote id={account.data.id} queryKey={keys.account} /><div className="stack" style={{ gap: 16 }}>{children(account.data)}</div></div>;
+  return <div style={{ maxWidth: wide ? '64rem' : '44rem' }}><ConflictNote id={account.data.id} queryKey={keys.account} /><div className="stack" style={{ gap: 16 }}>{children(account.data)}</div></div>;
 }
 
 function useAccountDraft(account: Account) {
