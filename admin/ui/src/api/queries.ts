@@ -36,6 +36,7 @@ export const keys = {
   settings: ['my-settings'],
   account: ['account'],
   bans: ['bans'],
+  lamps: ['lamps'],
   trunks: ['trunks'],
   trunk: (id: string) => ['trunk', id],
   numbers: ['numbers'],
@@ -87,6 +88,22 @@ export const useNumbers = (enabled = true) =>
 
 export const useNumber = (id: string) =>
   useQuery({ queryKey: keys.number(id), queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/numbers/{number}', { params: { path: { ...inAccount, number: id } }, signal })) });
+
+/** Every lamp of the account; it is looked at again while the page is open, since a lamp has no news of its own. */
+export const useLamps = () =>
+  useQuery({
+    queryKey: keys.lamps,
+    refetchInterval: 5000,
+    queryFn: async ({ signal }) => {
+      let repairs = 0;
+      const items = await all(async (cursor) => {
+        const page = await ok(api.GET('/accounts/{account}/lamps', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }));
+        repairs = page.repairs;
+        return page;
+      });
+      return { items, repairs };
+    },
+  });
 
 export const useBans = () =>
   useQuery({ queryKey: keys.bans, queryFn: async ({ signal }) => (await ok(api.GET('/accounts/{account}/bans', { params: { path: inAccount }, signal }))).items });

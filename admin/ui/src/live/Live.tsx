@@ -43,7 +43,7 @@ export function Live({ onSignedOut }: { onSignedOut: () => void }) {
           return again([keys.devices, ['device'], keys.users, ['user']]);
         case 'call.started':
         case 'call.ended':
-          return again([keys.records, ['record']]);
+          return again([keys.records, ['record'], keys.lamps, keys.trunks]);
         case 'trunk.changed':
           return again([keys.trunks, ['trunk']]);
         case 'ban.added':
