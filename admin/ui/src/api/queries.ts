@@ -89,11 +89,11 @@ export const useNumbers = (enabled = true) =>
 export const useNumber = (id: string) =>
   useQuery({ queryKey: keys.number(id), queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/numbers/{number}', { params: { path: { ...inAccount, number: id } }, signal })) });
 
-/** Every lamp of the account; it is looked at again while the page is open, since a lamp has no news of its own. */
+/** Every lamp of the account. Calls change lamps, and repairs have no news of their own: the page looks again. */
 export const useLamps = () =>
   useQuery({
     queryKey: keys.lamps,
-    refetchInterval: 5000,
+    refetchInterval: 30_000,
     queryFn: async ({ signal }) => {
       let repairs = 0;
       const items = await all(async (cursor) => {

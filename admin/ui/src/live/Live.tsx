@@ -41,6 +41,8 @@ export function Live({ onSignedOut }: { onSignedOut: () => void }) {
       switch (news.type) {
         case 'registration.changed':
           return again([keys.devices, ['device'], keys.users, ['user']]);
+        case 'call.changed':
+          return again([keys.lamps]);
         case 'call.started':
         case 'call.ended':
           return again([keys.records, ['record'], keys.lamps, keys.trunks]);
