@@ -26,6 +26,8 @@ try {
   await voicemail();
   await users();
   await devices();
+  await carriers();
+  await security();
   await settings();
   await everywhere();
   await member();
@@ -125,6 +127,17 @@ async function liveCall() {
   await page.getByRole('region', { name: 'Story' }).getByText('Talking').waitFor();
   await page.getByRole('region', { name: 'Why it went this way' }).getByRole('listitem').first().waitFor();
   await look(page, '13-call');
+  await page.getByRole('tab', { name: 'SIP' }).click();
+  await page.waitForURL(/tab=sip/);
+  const ladder = page.getByRole('table', { name: 'SIP messages' });
+  await ladder.getByRole('button', { name: /^From Ada Lovelace to Branchline: INVITE/ }).last().click();
+  await ladder.getByText(/^INVITE sip:102/).waitFor();
+  await ladder.getByText(/Content-Type: application\/sdp/i).waitFor();
+  assert.equal(await ladder.getByText(/response="[0-9a-f]{32,}"/).count(), 0);
+  await look(page, '14-call-sip');
+  const [capture] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download pcap' }).click()]);
+  assert.match(capture.suggestedFilename(), /\.pcap$/);
+  await page.goBack();
   await page.goBack();
   await page.waitForURL(/tab=history/);
 }
@@ -243,6 +256,88 @@ async function devices() {
   await go('/devices?new=1');
   await page.getByRole('dialog', { name: 'Add Device' }).waitFor();
   await look(page, '43-add-device');
+}
+
+async function carriers() {
+  await go('/trunks');
+  await heading('Trunks');
+  await page.getByText('You have none yet.').waitFor();
+  await look(page, '44-no-trunk');
+  await button('Add Trunk').first().click();
+  const dialog = page.getByRole('dialog', { name: 'Add Trunk' });
+  await dialog.getByLabel('Address of the carrier').fill('127.0.0.1');
+  await dialog.getByLabel('Port').fill('9');
+  await dialog.getByLabel('Name', { exact: true }).fill('Old Carrier');
+  await button('Add Trunk', dialog).click();
+  await dialog.getByText('A trunk that registers needs a user name.').waitFor();
+  await look(page, '45-add-trunk');
+  await dialog.getByText('Known by address', { exact: true }).click();
+  await button('Add Trunk', dialog).click();
+  await page.getByRole('heading', { name: 'Old Carrier', level: 1 }).waitFor();
+  // The carrier does not exist: the page says so, and so does the start page.
+  await page.getByText('Down', { exact: true }).first().waitFor({ timeout: 45_000 });
+  const test = page.getByRole('region', { name: 'Test' });
+  await test.getByLabel(/A number as you would dial it/).fill('030 123456');
+  await button('Test', test).click();
+  await test.getByText('Where the carrier was found').or(test.getByRole('list', { name: 'Where the carrier was found' })).first().waitFor();
+  await test.getByText('As the carrier gets it').waitFor();
+  await page.getByText('More settings').click();
+  await look(page, '46-trunk');
+  await page.getByLabel('Serves numbers beginning with').fill('49');
+  await page.keyboard.press('Enter');
+  await button('Save').click();
+  await page.getByText(/Each prefix must be a plus sign/).waitFor();
+  await button('Cancel').click();
+  await go('/phone-numbers');
+  await heading('Phone inventory');
+  await button('Add Number').first().click();
+  const add = page.getByRole('dialog', { name: 'Add Number' });
+  await add.getByLabel('Phone Number').fill('12');
+  await button('Add Number', add).click();
+  await add.getByRole('alert').or(add.locator('.mantine-InputWrapper-error')).first().waitFor();
+  await add.getByLabel('Phone Number').fill('+49 30 1234500');
+  await add.getByLabel('Label (optional)').fill('Front desk');
+  await add.getByLabel('Person').click();
+  await page.getByRole('option', { name: /Bob Cho/ }).click();
+  await look(page, '47-add-number');
+  await button('Add Number', add).click();
+  await page.getByRole('table', { name: 'My Numbers' }).getByText('+49301234500').waitFor();
+  await look(page, '48-numbers');
+  await page.getByRole('link', { name: '+49301234500' }).click();
+  await page.getByText('Calls lead to: Bob Cho (102)').waitFor();
+  await look(page, '49-number');
+  await go('/settings?tab=telephony');
+  await page.getByRole('textbox', { name: 'Default Outbound Number' }).click();
+  await page.getByRole('option', { name: /\+49301234500/ }).click();
+  await toast('Saved');
+  await look(page, '54-telephony');
+  await go('/');
+  await page.getByText(/Trunk Old Carrier is down/).waitFor();
+  await look(page, '55-home-trunk-down');
+  await go('/lamps');
+  await heading('Lamps');
+  await page.getByText(/No phone watches anybody yet|lamps show what they should/).first().waitFor();
+  await look(page, '56-lamps');
+}
+
+async function security() {
+  await go('/settings?tab=security');
+  await page.getByText('Nobody is banned.').waitFor();
+  await button('Ban an address').click();
+  const dialog = page.getByRole('dialog', { name: 'Ban an address' });
+  await dialog.getByLabel('IP Address').fill('127.0.0.1');
+  await button('Ban an address', dialog).click();
+  await dialog.locator('.mantine-InputWrapper-error').first().waitFor();
+  await dialog.getByLabel('IP Address').fill('198.51.100.7');
+  await dialog.getByLabel('Reason (optional)').fill('Calls <b>at night</b>');
+  await button('Ban an address', dialog).click();
+  const list = page.getByRole('list', { name: 'Banned addresses' });
+  await list.getByText('198.51.100.7').waitFor();
+  await button('Evidence against 198.51.100.7').click();
+  await look(page, '57-security');
+  await button('Lift the ban of 198.51.100.7').click();
+  await button('Lift', page.getByRole('alertdialog', { name: 'Lift ban' })).click();
+  await page.getByText('Nobody is banned.').waitFor();
 }
 
 async function settings() {
