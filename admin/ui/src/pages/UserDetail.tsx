@@ -148,7 +148,7 @@ function CallerID({ user }: { user: User }) {
         onChange={(v) => v !== (user.outbound_number_id ?? '') && void autosave(() => saveUser(user.id, { outbound_number_id: v || null }))}
         data={[{ value: '', label: standard ? t('callerId.default', { number: standard.number }) : t('callerId.defaultNone') }, ...(numbers.data ?? []).filter((n) => n.status === 'active').map((n) => ({ value: n.id, label: n.label ? t('callerId.labelled', { number: n.number, label: n.label }) : n.number }))]}
       />
-      {numbers.data?.length === 0 && <p className="dim small" style={{ marginTop: 8 }}>{t('callerId.none')} <Link to="/phone-numbers?new=1">{t('numbers.add')}</Link></p>}
+      {numbers.data?.length === 0 && <div className="row wrap" style={{ marginTop: 8 }}><span className="dim small">{t('callerId.none')}</span><Button component={Link} to="/phone-numbers?new=1" variant="subtle" size="compact-sm">{t('numbers.add')}</Button></div>}
     </Card>
   );
 }

@@ -73,12 +73,13 @@ export function Ladder({ legs, messages }: { legs: LadderLeg[]; messages: Ladder
   const [caller, ...others] = legs.map((leg, i) => ({ ...leg, i }));
   if (!caller) return null;
   const cell = (m: Rung, n: number, leg: number, mine: boolean) => {
-    if (m.leg !== leg) return <td key={leg} className="rail" />;
+    const rail = mine ? 'rail caller' : 'rail';
+    if (m.leg !== leg) return <td key={leg} className={rail} />;
     const left = mine ? m.sent : !m.sent; // the caller stands left of us, the others right
     const from = m.sent ? t('ladder.us') : legs[leg]!.name;
     const to = m.sent ? legs[leg]!.name : t('ladder.us');
     return (
-      <td key={leg} className="rail">
+      <td key={leg} className={rail}>
         <button type="button" className="rung" aria-label={[t('ladder.fromTo', { from, to }), m.title, m.note, m.repeats ? t('ladder.repeats', { count: m.repeats }) : ''].filter(Boolean).join(' ')} aria-expanded={open === n} aria-controls={open === n ? `${id}-${n}` : undefined} onClick={() => setOpen(open === n ? null : n)}>
           <span className="rung-text"><bdi>{m.title}</bdi>{m.note && <span className="dim"> <bdi>{m.note}</bdi></span>}{m.repeats > 0 && <span className="pill warn plain">{t('ladder.repeats', { count: m.repeats })}</span>}</span>
           <Arrow left={left} refusal={/^[3-6]\d\d /.test(m.title)} />
@@ -109,8 +110,10 @@ export function Ladder({ legs, messages }: { legs: LadderLeg[]; messages: Ladder
               {open === n && (
                 <tr>
                   <td colSpan={3 + others.length} id={`${id}-${n}`} className="letter">
-                    <p className="dim small mono"><bdi>{m.sent ? `${m.local} → ${m.remote}` : `${m.remote} → ${m.local}`}</bdi> · {m.transport.toUpperCase()} · {t('ladder.octets', { count: new TextEncoder().encode(m.raw).length })}</p>
-                    <pre tabIndex={0}><bdi>{m.raw}</bdi></pre>
+                    <div>
+                      <p className="dim small mono"><bdi>{m.sent ? `${m.local} → ${m.remote}` : `${m.remote} → ${m.local}`}</bdi> · {m.transport.toUpperCase()} · {t('ladder.octets', { count: new TextEncoder().encode(m.raw).length })}</p>
+                      <pre tabIndex={0}><bdi>{m.raw}</bdi></pre>
+                    </div>
                   </td>
                 </tr>
               )}
