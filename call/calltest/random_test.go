@@ -19,7 +19,7 @@ import (
 
 var (
 	seed        = flag.Uint64("seed", 1, "of the random calls")
-	randomCalls = flag.Int("calls", 300, "how many random calls; R-17 wants 10000, which take minutes")
+	randomCalls = flag.Int("calls", 200, "how many random calls; R-17 wants 10000, which take minutes")
 )
 
 // TestRandomCalls lets phones do whatever comes to mind while one message in twenty is lost:
