@@ -81,8 +81,12 @@ var scanners = []string{
 // nor over its limits, and it is not a scanner's.
 func (s *Server) listens(data []byte, h hop) bool {
 	known, ok := s.guard.enter(h.remote)
-	if !ok || known {
-		return ok
+	if !ok {
+		return false
+	}
+	s.probe(data)
+	if known {
+		return true
 	}
 	p := probeOf(data)
 	if p.request && p.user != "" {
@@ -478,6 +482,13 @@ func (s *Server) findFriends(ctx context.Context) {
 		}
 	}
 	friends = append(friends, s.trunks.friends()...)
+	for _, t := range s.trunks.all() {
+		t.mu.Lock()
+		for _, p := range t.places { // where its name leads
+			friends = append(friends, netip.PrefixFrom(p.addr.Addr(), p.addr.Addr().BitLen()))
+		}
+		t.mu.Unlock()
+	}
 	var known []netip.Addr
 	if s.cfg.Bans != nil {
 		var err error

@@ -72,7 +72,8 @@ type Leg struct {
 	digits   chan rune
 	done     chan struct{}
 
-	mu    sync.Mutex // guards what the loop shares
+	setup atomic.Bool // the house has done nothing about it yet
+	mu    sync.Mutex  // guards what the loop shares
 	sound Negotiator
 	cause Cause
 	acks  map[ackID]*sipmsg.Request // of 2xx to INVITEs of ours; nil: declined
@@ -236,6 +237,7 @@ func (l *Leg) negotiator() Negotiator {
 // latter (RFC 3262); to one that cannot and made no offer, 180 is all there is to say.
 func (l *Leg) Ring(early bool) error {
 	var err error
+	l.looked()
 	if !l.ask(func() { err = l.ring(early) }) {
 		return ErrOver
 	}
@@ -247,6 +249,7 @@ func (l *Leg) Ring(early bool) error {
 func (l *Leg) Answer(ctx context.Context) error {
 	acked := make(chan error, 1)
 	var err error
+	l.looked()
 	if !l.ask(func() { err = l.take(acked) }) {
 		return ErrOver
 	}
@@ -370,6 +373,7 @@ func (l *Leg) end(c Cause) {
 	}
 	l.log.Debug("leg ended", "call_id", l.callID, "state", l.state, "code", c.Code, "reason", clip(c.Reason, 80), "remote", c.Remote)
 	l.state = over
+	l.looked()
 	l.free()
 	l.s.uncount(l)
 	l.session.stop()

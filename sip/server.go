@@ -63,6 +63,7 @@ type Server struct {
 	trunks    *trunks
 	trace     *trace
 	texts     *texts
+	load      load
 	flows     *flows
 	sockets   sockets
 
@@ -146,6 +147,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	s.events = newEvents(s)
 	s.trace = newTrace(s)
 	s.texts = newTexts(s)
+	s.load.born = time.Now()
 	s.flows = newFlows(s)
 	s.names, s.trunks = newNames(s), newTrunks(s)
 	s.sockets.tried = make(map[string]bool)

@@ -23,6 +23,10 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
 		return
 	}
+	if s.load.crowded() {
+		s.shed(req, tx)
+		return
+	}
 	if len(req.Body()) > 0 && !isSDP(req) {
 		s.replyOnce(req, tx, 415, "Unsupported Media Type", field{"Accept", "application/sdp"})
 		return
@@ -114,7 +118,14 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.replyOnce(req, tx, 482, "Loop Detected")
 		return
 	}
+	if !l.begun() {
+		l.free()
+		s.uncount(l)
+		s.shed(req, tx)
+		return
+	}
 	if !s.join(l) {
+		l.looked()
 		l.free()
 		s.uncount(l)
 		s.replyOnce(req, tx, 503, "Service Unavailable", field{"Retry-After", "30"})
