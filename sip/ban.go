@@ -482,13 +482,6 @@ func (s *Server) findFriends(ctx context.Context) {
 		}
 	}
 	friends = append(friends, s.trunks.friends()...)
-	for _, t := range s.trunks.all() {
-		t.mu.Lock()
-		for _, p := range t.places { // where its name leads
-			friends = append(friends, netip.PrefixFrom(p.addr.Addr(), p.addr.Addr().BitLen()))
-		}
-		t.mu.Unlock()
-	}
 	var known []netip.Addr
 	if s.cfg.Bans != nil {
 		var err error
