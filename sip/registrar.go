@@ -377,13 +377,22 @@ func (r *registrar) listing(in *inquiry, bindings []*store.Binding, now time.Tim
 			fields = append(fields, field{"Path", p}) // RFC 3327 §5.3
 		}
 	}
-	if strings.Contains(in.value("Contact"), "reg-id") && in.supports("outbound") {
-		fields = append(fields, field{"Require", "outbound"}) // RFC 5626 §6
+	if in.supports("outbound") && asksForFlow(in.list("Contact")) {
+		fields = append(fields, field{"Require", "outbound"}, field{"Flow-Timer", flowTimer}) // RFC 5626 §6
 	}
 	var date [len(dateForm)]byte
 	fields = append(fields, field{"Date", string(now.UTC().AppendFormat(date[:0], dateForm))})
 	return reply{code: 200, reason: "OK", fields: fields}
 }
+
+// asksForFlow reports whether a Contact names a flow: by reg-id, of an instance.
+func asksForFlow(contacts []string) bool {
+	all, _, ok := readContacts(contacts, defaultExpires)
+	return ok && slices.ContainsFunc(all, func(c wanted) bool { return c.regID > 0 })
+}
+
+// flowTimer is how often, in seconds, a phone shall show that its flow lives (RFC 5626 §4.4).
+const flowTimer = "120"
 
 // dateForm is RFC 3261 §20.17.
 const dateForm = "Mon, 02 Jan 2006 15:04:05 GMT"
