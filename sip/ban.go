@@ -37,6 +37,8 @@ const (
 	longestBan    = 7 * 24 * time.Hour
 	banMemory     = 7 * 24 * time.Hour // how long a former ban counts
 	knownTime     = 7 * 24 * time.Hour
+	banRate       = 2 // bans a second that datagrams may cause, for their sources may be invented
+	banBurst      = 100
 	maxBans       = 10000
 	maxSuspects   = 4096
 	maxKnown      = 16384
@@ -108,7 +110,9 @@ func (s *Server) listens(data []byte, h hop) bool {
 		if x.unknown == nil {
 			x.unknown = make(map[string]struct{})
 		}
-		x.unknown[p.user] = struct{}{}
+		if len(x.unknown) < maxUnknown {
+			x.unknown[p.user] = struct{}{}
+		}
 		if len(x.unknown) >= maxUnknown {
 			return "It tried many users and numbers without being known."
 		}
@@ -145,6 +149,11 @@ func (g *guard) isKnown(addr netip.Addr, now time.Time) bool {
 	if at, ok := g.known[addr]; ok && now.Sub(at) < knownTime {
 		return true
 	}
+	return g.isFriend(addr)
+}
+
+// isFriend reports whether a carrier lives at an address, or, of IPv6, next to it; mu is held.
+func (g *guard) isFriend(addr netip.Addr) bool {
 	return slices.ContainsFunc(g.friends, func(p netip.Prefix) bool { return p.Contains(addr) || p.Addr().Is6() && addr == network(p.Addr()) })
 }
 
@@ -190,7 +199,7 @@ func (g *guard) suspect(h hop, judge func(x *suspect) (reason string)) {
 		x = &suspect{since: now}
 		g.suspects[addr] = x
 	}
-	if reason := judge(x); reason != "" {
+	if reason := judge(x); reason != "" && (h.transport != "udp" || g.banning.take(now, banRate, banBurst)) {
 		delete(g.suspects, addr)
 		g.ban(addr, reason, "", 0, x.evidence)
 	}
@@ -414,7 +423,7 @@ func (s *Server) Ban(addr netip.Addr, d time.Duration, reason, by string) (store
 	addr = network(addr)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.homes[addr] > 0 || slices.ContainsFunc(g.friends, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+	if g.homes[addr] > 0 || g.isFriend(addr) {
 		return store.Ban{}, ErrOwnAddress
 	}
 	delete(g.known, addr)
@@ -493,8 +502,21 @@ func (s *Server) findFriends(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.friends = friends
+	now := time.Now()
 	for _, a := range known[:min(len(known), maxKnown/2)] {
-		g.known[network(a)] = time.Now()
+		g.known[network(a)] = now
+	}
+	g.pardon(now)
+}
+
+// pardon lifts the bans that we made ourselves of addresses that turn out to be of ours: what was held against them
+// anybody may have sent in their name. mu is held.
+func (g *guard) pardon(now time.Time) {
+	for addr, b := range g.bans {
+		if b.By == "" && now.Before(b.Until) && g.isKnown(addr, now) {
+			g.forget(b)
+			g.told(event.BanLifted, b)
+		}
 	}
 }
 

@@ -7,6 +7,9 @@ import (
 	sipmsg "github.com/emiago/sipgo/sip"
 )
 
+// Masked is what a trace keeps of a message.
+func Masked(msg string) string { return string(maskSecrets([]byte(msg))) }
+
 // Sources returns how many remote addresses sipgo keeps for UDP.
 func (s *Server) Sources() int { return s.tpl.Pool("udp").Size() }
 

@@ -52,6 +52,7 @@ type guard struct {
 	bans     map[netip.Addr]*store.Ban // now, and lately
 	put      map[netip.Addr]struct{}   // not yet written
 	drop     map[netip.Addr]struct{}
+	banning  bucket        // of bans for what datagrams said
 	dirty    chan struct{} // cap 1
 	tell     func(kind string, b store.Ban)
 	banned   uint64 // bans made

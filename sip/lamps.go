@@ -50,11 +50,12 @@ func (noLamps) PersonOf(_, _ store.ID) (p Person, ok bool)  { return p, false }
 func (noLamps) People(store.ID) []Person                    { return nil }
 func (noLamps) VoicemailNumber(store.ID) string             { return "*97" }
 
-// ringingTags returns what identifies the dialog of a phone that rings: our tag and, of its early dialogs, the latest.
+// ringingTags returns what identifies the dialog of a phone that rings to those who may pick up: a tag that stands for
+// ours, and the latest of the phone's. Ours stays between us and the phone: who knows both can speak within the dialog.
 func (l *Leg) ringingTags() (ours, theirs string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.localTag, l.rangTag
+	return l.pickupTag, l.rangTag
 }
 
 // rang notes the early dialog of a phone that rings, where others can read it without waiting.

@@ -64,6 +64,7 @@ type Leg struct {
 	userAgent   string
 	callID      string
 	localTag    string
+	pickupTag   string // outgoing: see ringingTags
 
 	inbox    chan func()
 	gone     chan struct{} // closed when the loop has ended
@@ -437,6 +438,10 @@ func (s *Server) join(l *Leg) bool {
 		return false
 	}
 	s.legs[l.callID+"\x00"+l.localTag] = l
+	if !l.uas {
+		l.pickupTag = token()
+		s.pickups[l.callID+"\x00"+l.pickupTag] = l
+	}
 	if l.uas {
 		s.invites[s.front.transactionKey(l.invite)] = l
 	}
@@ -459,7 +464,8 @@ func (s *Server) leave(l *Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.legs, l.callID+"\x00"+l.localTag)
-	s.past.add(l.callID + "\x00" + l.localTag)
+	delete(s.pickups, l.callID+"\x00"+l.pickupTag)
+	s.past.add(l.callID+"\x00"+l.localTag, l.callID+"\x00"+l.pickupTag)
 	if l.uas {
 		delete(s.invites, s.front.transactionKey(l.invite))
 	}

@@ -70,13 +70,14 @@ func maskParams(value []byte) {
 	for len(rest) > 0 {
 		item := rest
 		quoted := false
-		for i, c := range rest {
-			if c == '"' {
+		for i := 0; i < len(rest); i++ {
+			switch c := rest[i]; {
+			case quoted && c == '\\':
+				i++ // a quote in a name ends nothing
+			case c == '"':
 				quoted = !quoted
-			}
-			if c == ',' && !quoted {
-				item = rest[:i]
-				break
+			case c == ',' && !quoted:
+				item, i = rest[:i], len(rest)
 			}
 		}
 		rest = rest[min(len(rest), len(item)+1):]
@@ -89,31 +90,49 @@ func maskParams(value []byte) {
 	}
 }
 
-// maskURIs masks passwords in sip:user:password@host.
+// maskURIs masks passwords in sip:user:password@host and in links, and what a URI wants to put into Authorization.
 func maskURIs(line []byte) {
-	for rest := line; ; {
-		i := bytes.Index(rest, []byte("sip"))
+	lower := bytes.ToLower(line)
+	for at := 0; ; {
+		i := bytes.IndexByte(lower[at:], ':')
+		if i < 0 {
+			break
+		}
+		before := lower[:at+i]
+		at += i + 1
+		start := at
+		switch {
+		case bytes.HasSuffix(before, []byte("sip")), bytes.HasSuffix(before, []byte("sips")):
+		case bytes.HasPrefix(lower[at:], []byte("//")):
+			start += 2
+		default:
+			continue
+		}
+		end := bytes.IndexByte(lower[start:], '@')
+		if end < 0 || bytes.ContainsAny(lower[start:start+end], " <>\"") {
+			continue
+		}
+		if colon := bytes.IndexByte(lower[start:start+end], ':'); colon >= 0 {
+			stars(line[start+colon+1 : start+end])
+		}
+	}
+	const asked = "authorization="
+	for at := 0; ; {
+		i := bytes.Index(lower[at:], []byte(asked))
 		if i < 0 {
 			return
 		}
-		rest = rest[i+3:]
-		u := bytes.TrimPrefix(rest, []byte("s"))
-		if len(u) == 0 || u[0] != ':' {
-			continue
+		at += i + len(asked)
+		end := at
+		for end < len(line) && bytes.IndexByte([]byte("&>; \t\r\n"), line[end]) < 0 {
+			end++
 		}
-		u = u[1:]
-		at := bytes.IndexByte(u, '@')
-		if at < 0 || bytes.ContainsAny(u[:at], " <>\"") {
-			continue
-		}
-		if colon := bytes.IndexByte(u[:at], ':'); colon >= 0 {
-			stars(u[colon+1 : at])
-		}
+		stars(line[at:end])
 	}
 }
 
 // secretWords begin the values that bodies of any type may hold.
-var secretWords = []string{"password", "passwd", "pwd", "secret", "inline:", "pin", "signal", "a=key-mgmt"}
+var secretWords = []string{"password", "passwd", "pwd", "secret", "inline:", "pin", "signal"}
 
 func maskBody(body []byte) {
 	if len(bytes.Trim(body, "0123456789*#ABCD \r\n")) == 0 {
@@ -128,7 +147,7 @@ func maskBody(body []byte) {
 				break
 			}
 			at += i + len(word)
-			if i := at - len(word); i > 0 && letter(lower[i-1]) {
+			if i := at - len(word); word == "pin" && i > 0 && letter(lower[i-1]) {
 				continue // "spin"
 			}
 			start := at
@@ -151,10 +170,12 @@ func maskBody(body []byte) {
 			stars(body[start:end])
 		}
 	}
-	// SDP: k= (RFC 8866 §5.12) is a key as it stands.
+	// SDP: k= (RFC 8866 §5.12) is a key as it stands, and a=key-mgmt (RFC 4567 §3.1) has them in a form of its own.
 	for line := range bytes.Lines(body) {
-		if bytes.HasPrefix(line, []byte("k=")) {
-			stars(bytes.TrimRight(line[2:], "\r\n"))
+		for _, key := range []string{"k=", "a=key-mgmt:"} {
+			if bytes.HasPrefix(line, []byte(key)) {
+				stars(line[len(key):])
+			}
 		}
 	}
 }

@@ -17,6 +17,9 @@ func (s *Server) Find(id DialogID) *Leg {
 	for _, id := range []DialogID{id, {id.CallID, id.RemoteTag, id.LocalTag}} {
 		s.mu.Lock()
 		l := s.legs[id.CallID+"\x00"+id.LocalTag]
+		if l == nil {
+			l = s.pickups[id.CallID+"\x00"+id.LocalTag]
+		}
 		s.mu.Unlock()
 		if l != nil && l.knows(id.RemoteTag) && !l.isOver() {
 			return l
@@ -156,12 +159,12 @@ type past struct {
 }
 
 type pastDialog struct {
-	key string
-	at  time.Time
+	key, pickup string
+	at          time.Time
 }
 
-func (p *past) add(key string) {
-	p.ended[p.next] = pastDialog{key, time.Now()}
+func (p *past) add(key, pickup string) {
+	p.ended[p.next] = pastDialog{key, pickup, time.Now()}
 	p.next = (p.next + 1) % len(p.ended)
 }
 
@@ -169,9 +172,11 @@ func (p *past) add(key string) {
 func (s *Server) endedLately(id DialogID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.past.ended {
-		if (p.key == id.CallID+"\x00"+id.LocalTag || p.key == id.CallID+"\x00"+id.RemoteTag) && time.Since(p.at) < 64*t1 {
-			return true
+	for _, key := range []string{id.CallID + "\x00" + id.LocalTag, id.CallID + "\x00" + id.RemoteTag} {
+		for _, p := range s.past.ended {
+			if (p.key == key || p.pickup == key) && time.Since(p.at) < 64*t1 {
+				return true
+			}
 		}
 	}
 	return false

@@ -78,6 +78,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	legs    map[string]*Leg     // by Call-ID and local tag
+	pickups map[string]*Leg     // outgoing: by Call-ID and the tag that those are told who may pick up
 	invites map[string]*Leg     // incoming: by transaction of the INVITE
 	calls   map[string]struct{} // incoming: by Call-ID, remote tag and CSeq of the INVITE
 	// unanswered counts the calls that are alike: see admit.
@@ -140,7 +141,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 		seed:   maphash.MakeSeed(),
 		guard:  newGuard(),
 		digest: newDigest(cfg.Realm, callers{dir, cfg.Trunks}),
-		legs:   make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]struct{}), unanswered: make(map[string]int),
+		legs:   make(map[string]*Leg), pickups: make(map[string]*Leg), invites: make(map[string]*Leg), calls: make(map[string]struct{}), unanswered: make(map[string]int),
 	}
 	s.health = newHealth(s)
 	s.registrar = newRegistrar(s, b)

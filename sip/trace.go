@@ -229,6 +229,7 @@ func (t *trace) claim(call, account store.ID, leg store.TraceLeg) {
 		t.octets += l.octets
 	}
 	c.legs, l.calls = append(c.legs, l), append(l.calls, c)
+	t.crowd() // calls of our own begin with no stranger
 }
 
 // opened counts the dialogs of a Call-ID; a trace is complete when none is open.
