@@ -101,6 +101,13 @@ func (g *guard) know(source string, more int) {
 	}
 }
 
+// isPhone reports whether a phone is registered that speaks from exactly there.
+func (g *guard) isPhone(from netip.AddrPort) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.phones[from] != nil
+}
+
 // knows reports whether a phone is registered from this address.
 func (g *guard) knows(a netip.Addr) bool {
 	g.mu.Lock()

@@ -11,7 +11,10 @@ func maskSecrets(msg []byte) []byte {
 		head, body = msg[:i], msg[i+4:]
 	}
 	maskHead(head)
-	if len(body) > 0 {
+	switch {
+	case bytes.HasPrefix(head, []byte("MESSAGE ")):
+		stars(body) // what people write to each other is theirs
+	case len(body) > 0:
 		maskBody(body)
 	}
 	return msg
@@ -132,7 +135,7 @@ func maskURIs(line []byte) {
 }
 
 // secretWords begin the values that bodies of any type may hold.
-var secretWords = []string{"password", "passwd", "pwd", "secret", "inline:", "pin", "signal"}
+var secretWords = []string{"password", "passwd", "pwd", "secret", "inline:", "pin", "signal", "digits"}
 
 func maskBody(body []byte) {
 	if len(bytes.Trim(body, "0123456789*#ABCD \r\n")) == 0 {

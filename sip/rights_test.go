@@ -63,6 +63,19 @@ func TestWatchersCannotSpeakForThePhone(t *testing.T) {
 	})
 }
 
+// A network that an administrator gave a carrier may have phones in it. Those stay phones.
+func TestPhonesInTheNetworkOfACarrier(t *testing.T) {
+	trunkBubble(t, []store.Trunk{trunkRow(func(r *store.Trunk) { r.Sources = []string{"10.0.0.0/24"} })}, func(w *trunkWorld) {
+		alice := w.registered("alice")
+		_, l := w.call(alice, "201")
+		if l.Trunk() != "" || l.Line().UserID != "usr_alice" {
+			t.Errorf("the call of a phone is taken for one of trunk %q, user %q", l.Trunk(), l.Line().UserID)
+		}
+		l.HangUp(sip.Cause{Code: 486})
+		w.settled()
+	})
+}
+
 func TestMasked(t *testing.T) {
 	for name, tt := range map[string]struct{ msg, secret string }{
 		"folded":               {"Authorization:\r\n Digest username=\"a\",\r\n\tresponse=\"s3cret\"", "s3cret"},
@@ -83,6 +96,7 @@ func TestMasked(t *testing.T) {
 		"ICE":                  {"X: y\r\n\r\na=ice-pwd:s3cret\r\n", "s3cret"},
 		"admin password":       {"X: y\r\n\r\n<adminPassword>s3cret</adminPassword>", "s3cret"},
 		"digits":               {"X: y\r\n\r\nSignal= 7\r\nDuration=160\r\n", "7"},
+		"KPML":                 {"X: y\r\n\r\n<kpml-response code=\"200\" digits=\"4711\"/>", "4711"},
 	} {
 		msg := "INVITE sip:b@x SIP/2.0\r\n" + tt.msg
 		if !strings.Contains(tt.msg, "\r\n\r\n") {
@@ -92,6 +106,9 @@ func TestMasked(t *testing.T) {
 		if len(got) != len(msg) || strings.Contains(got, tt.secret) || strings.Contains(msg, "kept") && !strings.Contains(got, "Call-ID: kept") {
 			t.Errorf("%s:\n%s", name, got)
 		}
+	}
+	if got := sip.Masked("MESSAGE sip:b@x SIP/2.0\r\n\r\nmeet me at five"); strings.Contains(got, "five") {
+		t.Errorf("a text is kept:\n%s", got)
 	}
 	const harmless = "INVITE sip:b@x SIP/2.0\r\nFrom: \"Spin: 5\" <sip:a@x:5060>\r\nTo: <sip:b@x;user=phone>, <sip:c@y>\r\n\r\na=spin:5\r\nm=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
 	if got := sip.Masked(harmless); got != harmless {

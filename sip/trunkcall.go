@@ -38,8 +38,20 @@ func (ts *trunks) from(req *sipmsg.Request, h hop) *trunk {
 			best, most = t, rank
 		}
 	}
+	if most < rankPlace && ts.s.guard.isPhone(source) {
+		return nil // it lives in a network of the carrier, and is a phone of ours all the same
+	}
 	return best
 }
+
+// How surely a request is of a trunk: because of the network it came from, the address that opened the connection, the
+// address and port, the Contact.
+const (
+	rankNetwork = 100
+	rankPlace   = 300
+	rankExact   = 400
+	rankContact = 500
+)
 
 // rank tells how surely a request of this source is of the trunk; 0: it is not.
 func (t *trunk) rank(source netip.AddrPort, transport, user, to, domain string) int {
@@ -52,18 +64,18 @@ func (t *trunk) rank(source netip.AddrPort, transport, user, to, domain string) 
 	for _, p := range t.places {
 		switch {
 		case p.transport == transport && p.addr == source:
-			rank = max(rank, 400)
+			rank = max(rank, rankExact)
 		case transport != "udp" && p.transport == transport && p.addr.Addr() == source.Addr():
-			rank = max(rank, 300) // it opened the connection, from any port
+			rank = max(rank, rankPlace) // it opened the connection, from any port
 		}
 	}
 	for _, network := range t.networks {
 		if network.Contains(source.Addr()) {
-			rank = max(rank, 100+network.Bits())
+			rank = max(rank, rankNetwork+network.Bits())
 		}
 	}
 	if t.row.Register && t.status.Registered && user == t.contact {
-		rank = max(rank, 500)
+		rank = max(rank, rankContact)
 	}
 	if rank > 0 && t.row.Username != "" && (user == t.row.Username || to == t.row.Username) {
 		rank += 10
