@@ -102,14 +102,36 @@ func (s *Server) callTrace(ctx context.Context, q *request) (t store.Trace, runn
 	if err != nil {
 		return t, false, err
 	}
-	if t, up := s.Watch.Trace(r.ID); up {
-		return t, r.EndedAt.IsZero(), nil
+	t, up := s.Watch.Trace(r.ID)
+	if !up {
+		if t, err = s.DB.Trace(ctx, q.who.account, r.ID); errors.Is(err, store.ErrNotFound) {
+			t, err = store.Trace{CallID: r.ID}, nil
+		}
 	}
-	t, err = s.DB.Trace(ctx, q.who.account, r.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		return store.Trace{CallID: r.ID}, false, nil
+	if !q.who.admin() {
+		t = legsOf(&t, q.who.user.ID)
 	}
-	return t, false, err
+	return t, up && r.EndedAt.IsZero(), err
+}
+
+// legsOf is what of a trace went to and from the phones of a user. The legs of others tell who withheld a number, and
+// what names their dialogs and our registration at a carrier: who knows that can speak in their name.
+func legsOf(t *store.Trace, user store.ID) store.Trace {
+	own := store.Trace{CallID: t.CallID, AccountID: t.AccountID}
+	at := make(map[int]int)
+	for i, l := range t.Legs {
+		if l.UserID == user && user != "" {
+			at[i] = len(own.Legs)
+			own.Legs = append(own.Legs, l)
+		}
+	}
+	for _, m := range t.Messages {
+		if i, is := at[m.Leg]; is {
+			m.Leg = i
+			own.Messages = append(own.Messages, m)
+		}
+	}
+	return own
 }
 
 func (s *Server) getCallTrace(ctx context.Context, q *request) (reply, error) {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"net/http"
@@ -135,14 +136,24 @@ func TestCallTraceAPI(t *testing.T) {
 	if binary.LittleEndian.Uint32(file.body) != 0xa1b2c3d4 || !strings.Contains(file.header.Get("Content-Disposition"), string(call.ID)+".pcap") {
 		t.Errorf("capture %v", file.header)
 	}
-	// Of others' calls members see nothing, of their own all.
+	// Of others' calls members see nothing, of their own what their phones saw.
 	h.member.do("GET", path, nil).want(http.StatusNotFound)
 	h.member.do("GET", path+".pcap", nil).want(http.StatusNotFound)
 	h.foreign.do("GET", "/accounts/default/call-records/"+string(call.ID)+"/trace", nil).want(http.StatusNotFound)
 	mine := h.call(t, h.account, h.ada, h.bob)
-	trace.CallID = mine.ID
+	trace.CallID, trace.Legs[1].UserID = mine.ID, h.bob.ID
 	h.watch.mu.Lock()
 	h.watch.traces = map[store.ID]store.Trace{mine.ID: trace}
 	h.watch.mu.Unlock()
-	h.member.do("GET", "/accounts/default/call-records/"+string(mine.ID)+"/trace", nil).want(http.StatusOK)
+	path = "/accounts/default/call-records/" + string(mine.ID) + "/trace"
+	if a := h.admin.do("GET", path, nil).want(http.StatusOK); a.text("items.2.leg") != "2" || a.text("running") != "false" {
+		t.Errorf("of a call that has just ended: %s", a.body)
+	}
+	a = h.member.do("GET", path, nil).want(http.StatusOK)
+	if a.text("items.0.summary") != "180 Ringing" || a.text("items.0.leg") != "1" || a.text("legs.0.user_id") != string(h.bob.ID) || bytes.Contains(a.body, []byte("INVITE sip")) || bytes.Contains(a.body, []byte(h.ada.ID)) {
+		t.Errorf("a member sees of a call: %s", a.body)
+	}
+	if file := h.member.do("GET", path+".pcap", nil).want(http.StatusOK); !bytes.Contains(file.body, []byte("180 Ringing")) || bytes.Contains(file.body, []byte("INVITE sip")) {
+		t.Error("a member's capture has the messages of others")
+	}
 }

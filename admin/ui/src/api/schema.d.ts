@@ -996,7 +996,7 @@ export interface paths {
         };
         /**
          * The SIP messages of a call
-         * @description In order of time, of all its legs, with secrets masked by asterisks; of a running call those until now.
+         * @description In order of time, of all its legs (for members: those of their own phones), with secrets masked by asterisks; of a running call those until now.
          *     Traces are kept for the account's `trace_days`; afterwards, and for calls that had none, `items` is empty.
          */
         get: operations["getCallTrace"];
