@@ -78,8 +78,16 @@ func (e *events) leave(p *phone) {
 	}
 }
 
-// lives notes that something came from the phone.
+// lives notes that something came from the phone. What it was not heard to answer while it was silent is repeated at once.
 func (p *phone) lives() {
+	if p.tries > 0 {
+		now := time.Now()
+		for _, sub := range p.queue {
+			if f := sub.flight; f != nil && p.hop.transport == "udp" {
+				f.again = now
+			}
+		}
+	}
 	p.window, p.silent, p.tries, p.due = lampWindow, time.Time{}, 0, time.Time{}
 	signal(p.wake)
 }
