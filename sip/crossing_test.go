@@ -2,6 +2,7 @@ package sip_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,9 @@ func (w *world) onward(c *callee, l *sip.Leg, change ...func(o *sip.Outgoing)) (
 	}
 	return c.next("INVITE"), out
 }
+
+// ofCaller finds what names the caller's side. Whole words: random tags of ours may hold any three letters.
+var ofCaller = regexp.MustCompile(`\b(Secret|secret|raw|z9hG4bKi2|u-alice|boss|http)\b`)
 
 // What goes with a call from one leg to the next, as a table: all that a caller may send.
 func TestCrossing(t *testing.T) {
@@ -78,10 +82,8 @@ func TestCrossing(t *testing.T) {
 					t.Errorf("%s went on in\n%s", name, invite)
 				}
 				// Nothing tells of the other side: RFC 3261 §6, a B2BUA.
-				for _, secret := range []string{"Secret", "secret", "raw", "z9hG4bKi2", "u-alice", "boss", "http:"} {
-					if strings.Contains(invite, secret) {
-						t.Errorf("%q of the caller in\n%s", secret, invite)
-					}
+				if secret := ofCaller.FindString(invite); secret != "" {
+					t.Errorf("%q of the caller in\n%s", secret, invite)
 				}
 				if strings.Count(invite, "\r\nVia:") != 1 || strings.Count(invite, "\r\nContact:") != 1 || field(invite, "Max-Forwards") != "69" {
 					t.Errorf("want one Via, one Contact and Max-Forwards 69 in\n%s", invite)

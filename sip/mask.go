@@ -1,23 +1,37 @@
 package sip
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // maskSecrets overwrites, in place, what nobody may read later: answers to
 // challenges, keys of encrypted sound, passwords, keys that were pressed (they may
 // be a PIN). Octets become asterisks one by one, so that lengths stay true.
 func maskSecrets(msg []byte) []byte {
-	head, body := msg, []byte(nil)
-	if i := bytes.Index(msg, []byte("\r\n\r\n")); i >= 0 {
-		head, body = msg[:i], msg[i+4:]
+	first := len(msg) - len(bytes.TrimLeft(msg, "\r\n"))
+	at := first + endOfHead(msg[first:])
+	maskHead(msg[:at], false)
+	if bytes.HasPrefix(lowered(msg[first:at]), []byte("message ")) {
+		stars(msg[at:]) // what people write to each other is theirs
+		return msg
 	}
-	maskHead(head)
-	switch {
-	case bytes.HasPrefix(head, []byte("MESSAGE ")):
-		stars(body) // what people write to each other is theirs
-	case len(body) > 0:
-		maskBody(body)
-	}
+	maskHead(msg[at:], true) // bodies carry headers: message/sipfrag, multipart
+	maskBody(msg[at:])
 	return msg
+}
+
+// endOfHead finds the empty line, whatever ends lines there. Where it is missing, the first line of
+// a description of sound tells.
+func endOfHead(msg []byte) int {
+	at := 0
+	for line := range bytes.Lines(msg) {
+		if len(bytes.TrimSpace(line)) == 0 || len(line) > 1 && line[1] == '=' {
+			return at
+		}
+		at += len(line)
+	}
+	return at
 }
 
 // public are the parameters of a digest that say who and what, not the proof.
@@ -25,34 +39,32 @@ var public = map[string]bool{
 	"username": true, "realm": true, "uri": true, "algorithm": true, "qop": true, "nc": true, "stale": true, "domain": true,
 }
 
-func maskHead(head []byte) {
-	secret := false // the field whose lines we are in holds secrets
+// maskHead masks fields, with the lines that continue them. In a body only what looks like a field is one.
+func maskHead(head []byte, body bool) {
 	for len(head) > 0 {
-		line := head
-		if i := bytes.IndexByte(head, '\n'); i >= 0 {
-			line, head = head[:i], head[i+1:]
-		} else {
-			head = nil
-		}
-		value := line
-		if len(line) > 0 && !isLWS(line[0]) {
-			name, rest, found := bytes.Cut(line, []byte(":"))
-			secret = found && secretField(name)
-			if found {
-				value = rest
+		n := 0
+		for line := range bytes.Lines(head) {
+			if n > 0 && !isLWS(line[0]) {
+				break
 			}
+			maskURIs(line)
+			n += len(line)
 		}
-		if secret {
-			maskParams(value)
+		field := head[:n]
+		head = head[n:]
+		i := bytes.IndexAny(field, ": \t=\r\n")
+		if i >= 0 && secretField(field[:i]) && (!body || isToken(string(field[:i])) && bytes.HasPrefix(bytes.TrimLeft(field[i:], " \t"), []byte(":"))) {
+			maskCredentials(field[:i], bytes.TrimLeft(field[i:], ": \t=\r\n"))
+		} else if name, value, ok := bytes.Cut(field, []byte(":")); ok && !body && secretField(name) {
+			maskCredentials(name, bytes.TrimLeft(value, " \t\r\n"))
 		}
-		maskURIs(line)
 	}
 }
 
 // secretField recognises Authorization, WWW-Authenticate and the like, and what
 // makers of phones invent beside them.
 func secretField(name []byte) bool {
-	name = bytes.ToLower(name)
+	name = lowered(name)
 	for _, part := range []string{"authori", "authent", "password", "passwd", "secret", "token", "api-key"} {
 		if bytes.Contains(name, []byte(part)) {
 			return true
@@ -61,129 +73,276 @@ func secretField(name []byte) bool {
 	return false
 }
 
-// maskParams masks the values of a Digest but the public ones, and anything else whole.
-func maskParams(value []byte) {
-	rest := bytes.TrimLeft(value, " \t")
-	if len(rest) >= 7 && bytes.EqualFold(rest[:7], []byte("Digest ")) {
-		rest = rest[7:]
-	} else if !bytes.ContainsAny(rest, "=") || bytes.HasPrefix(bytes.ToLower(rest), []byte("basic")) || bytes.HasPrefix(bytes.ToLower(rest), []byte("bearer")) {
+// maskCredentials masks the values of a Digest but the public ones, and other credentials whole.
+func maskCredentials(name, rest []byte) {
+	scheme, after, found := rest, []byte(nil), false
+	if i := bytes.IndexAny(rest, " \t\r\n"); i >= 0 {
+		scheme, after, found = rest[:i], bytes.TrimSpace(rest[i:]), true
+	}
+	other := isToken(string(scheme)) && !bytes.EqualFold(scheme, []byte("Digest")) && !bytes.HasPrefix(after, []byte("="))
+	if !bytes.Contains(lowered(name), []byte("auth")) || found && other || !bytes.ContainsAny(rest, "=") {
 		stars(rest)
 		return
 	}
 	for len(rest) > 0 {
-		item := rest
-		quoted := false
-		for i := 0; i < len(rest); i++ {
-			switch c := rest[i]; {
-			case quoted && c == '\\':
-				i++ // a quote in a name ends nothing
-			case c == '"':
+		n, quoted := 0, false
+		for ; n < len(rest) && (quoted || rest[n] != ','); n++ {
+			switch {
+			case rest[n] == '"':
 				quoted = !quoted
-			case c == ',' && !quoted:
-				item, i = rest[:i], len(rest)
+			case rest[n] == '\\' && quoted:
+				n++
 			}
 		}
-		rest = rest[min(len(rest), len(item)+1):]
-		name, v, found := bytes.Cut(item, []byte("="))
-		if !found {
-			stars(bytes.TrimSpace(item))
-		} else if !public[string(bytes.ToLower(bytes.TrimSpace(name)))] {
-			stars(bytes.Trim(v, " \t\r\""))
-		}
+		n = min(n, len(rest))
+		maskParam(bytes.TrimSpace(rest[:n]))
+		rest = rest[min(n+1, len(rest)):]
 	}
 }
 
-// maskURIs masks passwords in sip:user:password@host and in links, and what a URI wants to put into Authorization.
+// maskParam masks one name=value. What is public stays only where it is well formed: a quote that
+// is missing would have it swallow the secret that follows.
+func maskParam(item []byte) {
+	name, value, _ := bytes.Cut(item, []byte("="))
+	name, value = bytes.TrimSpace(name), bytes.TrimSpace(value)
+	if words := bytes.Fields(name); len(words) == 2 && bytes.EqualFold(words[0], []byte("Digest")) {
+		name = words[1]
+	}
+	bare := bytes.TrimSuffix(bytes.TrimPrefix(value, []byte{'"'}), []byte{'"'})
+	switch {
+	case !isToken(string(name)) || len(bytes.Trim(value, "=")) == 0: // Basic, with the padding of base64
+		stars(item)
+	case !public[string(lowered(name))]:
+		stars(bytes.Trim(value, " \t\r\n\""))
+	case len(value)-len(bare) == 2 && !bytes.ContainsAny(bare, "\"\\") && !(bytes.ContainsAny(bare, ",") && bytes.ContainsAny(bare, "=")):
+	case len(value) == len(bare) && !bytes.ContainsAny(bare, "\"\\=; \t\r\n"):
+	default:
+		stars(value)
+	}
+}
+
+// maskURIs masks passwords in sip:user:password@host and http://user:password@host, and what a URI wants
+// to put into Authorization.
 func maskURIs(line []byte) {
-	lower := bytes.ToLower(line)
-	for at := 0; ; {
-		i := bytes.IndexByte(lower[at:], ':')
-		if i < 0 {
-			break
-		}
-		before := lower[:at+i]
-		at += i + 1
-		start := at
-		switch {
-		case bytes.HasSuffix(before, []byte("sip")), bytes.HasSuffix(before, []byte("sips")):
-		case bytes.HasPrefix(lower[at:], []byte("//")):
-			start += 2
-		default:
-			continue
-		}
-		end := bytes.IndexByte(lower[start:], '@')
-		if end < 0 || bytes.ContainsAny(lower[start:start+end], " <>\"") {
-			continue
-		}
-		if colon := bytes.IndexByte(lower[start:start+end], ':'); colon >= 0 {
-			stars(line[start+colon+1 : start+end])
+	lower := lowered(line)
+	for _, scheme := range []string{"sip:", "sips:", "://"} {
+		for at := 0; ; {
+			i := bytes.Index(lower[at:], []byte(scheme))
+			if i < 0 {
+				break
+			}
+			at += i + len(scheme)
+			u := line[at:]
+			if end := bytes.IndexAny(u, " <>\"\t\r\n"); end >= 0 {
+				u = u[:end]
+			}
+			if end := bytes.IndexAny(u, "/?#"); end >= 0 && scheme == "://" {
+				u = u[:end]
+			}
+			first := bytes.IndexByte(u, '@')
+			if first < 0 {
+				continue
+			}
+			if colon := bytes.IndexByte(u[:first], ':'); colon >= 0 {
+				stars(u[colon+1 : bytes.LastIndexByte(u, '@')])
+			}
 		}
 	}
-	const asked = "authorization="
+	const asked = "authorization=" // RFC 3261 §19.1.1: a URI may ask for header fields
 	for at := 0; ; {
 		i := bytes.Index(lower[at:], []byte(asked))
 		if i < 0 {
 			return
 		}
 		at += i + len(asked)
-		end := at
-		for end < len(line) && bytes.IndexByte([]byte("&>; \t\r\n"), line[end]) < 0 {
-			end++
-		}
-		stars(line[at:end])
+		stars(line[at:stop(line, at, "&>;\r\n")])
 	}
 }
 
-// secretWords begin the values that bodies of any type may hold.
-var secretWords = []string{"password", "passwd", "pwd", "secret", "inline:", "pin", "signal", "digits"}
+// secretWords begin the values that bodies of any type may hold. The short ones are words of
+// their own: "spin" is none.
+var secretWords = []struct {
+	word  string
+	whole bool
+}{
+	{"password", false},
+	{"passwd", false},
+	{"passphrase", false},
+	{"pwd", false},
+	{"secret", false},
+	{"token", false},
+	{"api-key", false},
+	{"pincode", false},
+	{"pin", true},
+	{"signal", false},
+	{"digits", true},
+	{"dtmf", true},
+}
 
 func maskBody(body []byte) {
-	if len(bytes.Trim(body, "0123456789*#ABCD \r\n")) == 0 {
-		stars(body) // application/dtmf
-		return
-	}
-	lower := bytes.ToLower(body)
-	for _, word := range secretWords {
+	was := bytes.Clone(body)
+	lower := lowered(was)
+	for _, s := range secretWords {
 		for at := 0; ; {
-			i := bytes.Index(lower[at:], []byte(word))
+			i := bytes.Index(lower[at:], []byte(s.word))
 			if i < 0 {
 				break
 			}
-			at += i + len(word)
-			if i := at - len(word); word == "pin" && i > 0 && letter(lower[i-1]) {
-				continue // "spin"
+			i += at
+			at = i + len(s.word)
+			if s.whole && i > 0 && letter(lower[i-1]) && (was[i] == lower[i] || was[i-1] != lower[i-1]) {
+				continue
 			}
-			start := at
-			if word[len(word)-1] != ':' {
-				for start < len(lower) && bytes.IndexByte([]byte(" \t\"'"), lower[start]) >= 0 {
-					start++
-				}
-				if start == len(lower) || bytes.IndexByte([]byte("=:>"), lower[start]) < 0 {
-					continue
-				}
-				start++
-				for start < len(lower) && bytes.IndexByte([]byte(" \t\"'"), lower[start]) >= 0 {
-					start++
-				}
+			for !s.whole && at < len(lower) && (letter(lower[at]) || bytes.IndexByte([]byte("0123456789-_"), lower[at]) >= 0) {
+				at++ // password_2
 			}
-			end := start
-			for end < len(lower) && bytes.IndexByte([]byte("\r\n<\"'&,;| \t"), lower[end]) < 0 {
-				end++
-			}
-			stars(body[start:end])
+			start, end := valueAfter(lower, i, at)
+			stars(bytes.TrimSpace(body[start:end]))
 		}
 	}
-	// SDP: k= (RFC 8866 §5.12) is a key as it stands, and a=key-mgmt (RFC 4567 §3.1) has them in a form of its own.
-	for line := range bytes.Lines(body) {
-		for _, key := range []string{"k=", "a=key-mgmt:"} {
-			if bytes.HasPrefix(line, []byte(key)) {
-				stars(line[len(key):])
+	maskLines(body, was)
+}
+
+// valueAfter finds the value of the name at lower[begin:end]: in JSON, XML, a form, or until the line ends.
+func valueAfter(lower []byte, begin, end int) (int, int) {
+	i := skip(lower, end, " \t\"'")
+	separator := byte(0)
+	if i < len(lower) {
+		separator = lower[i]
+	}
+	open := bytes.LastIndexAny(lower[:begin], "<>\r\n")
+	if open >= 0 && lower[open] == '<' && separator != '=' && separator != ':' {
+		if i = stop(lower, end, ">"); i == len(lower) || lower[i-1] == '/' || lower[open+1] == '/' {
+			return end, end
+		}
+		if i++; bytes.HasPrefix(lower[i:], []byte("<![cdata[")) {
+			i += len("<![cdata[")
+			return i, stop(lower, i, "]")
+		}
+		return i, stop(lower, i, "<")
+	}
+	if strings.IndexByte("=:>", separator) < 0 {
+		return end, end
+	}
+	json := bytes.ContainsAny(lower[end:i], "\"'")
+	blank, until := " \t", "\r\n"
+	switch {
+	case json:
+		blank, until = " \t\r\n", ",}\r\n"
+	case separator == '>':
+		until = "<\r\n"
+	}
+	i = skip(lower, i+1, blank)
+	if i < len(lower) && (lower[i] == '"' || lower[i] == '\'') {
+		for end := i + 1; end < len(lower); end++ {
+			switch lower[end] {
+			case '\\':
+				end++
+			case lower[i]:
+				return i + 1, end
+			}
+		}
+	}
+	end = stop(lower, i, until)
+	for at := i; separator == '=' && at < end; at++ { // a form has more behind &
+		name, _, more := bytes.Cut(lower[at+1:end], []byte("="))
+		if lower[at] == '&' && more && isToken(string(name)) {
+			return i, at
+		}
+	}
+	return i, end
+}
+
+// skip returns where what is not of set begins.
+func skip(b []byte, at int, set string) int {
+	for at < len(b) && strings.IndexByte(set, b[at]) >= 0 {
+		at++
+	}
+	return at
+}
+
+// stop returns where the first of set is, or the end.
+func stop(b []byte, at int, set string) int {
+	if n := bytes.IndexAny(b[at:], set); n >= 0 {
+		return at + n
+	}
+	return len(b)
+}
+
+// maskLines masks what a whole line tells: keys in descriptions of sound, and digits alone (application/dtmf).
+func maskLines(body, was []byte) {
+	for len(was) > 0 {
+		n := stop(was, 0, "\r\n")
+		line, lower := body[:n], lowered(was[:n])
+		pressed := bytes.TrimSpace(was[:n])
+		body, was = body[min(n+1, len(body)):], was[min(n+1, len(was)):]
+		if len(bytes.Trim(pressed, "0123456789*#ABCD!, \t")) == 0 || len(bytes.Trim(lower, "0123456789*#abcdr!, \t")) == 0 && (len(pressed) == 1 || bytes.ContainsAny(pressed, "0123456789*#")) {
+			stars(bytes.TrimSpace(line))
+		}
+		if bytes.HasPrefix(bytes.TrimLeft(lower, " \t"), []byte("k=")) { // RFC 8866 §5.12: a key as it stands
+			stars(line[bytes.IndexByte(lower, '=')+1:])
+		}
+		// RFC 4567 and RFC 4568, both also within a=acap: of RFC 5939.
+		if i := bytes.Index(lower, []byte("key-mgmt")); i >= 0 {
+			i = skip(lower, i+len("key-mgmt"), " \t:")
+			if bytes.HasPrefix(lower[i:], []byte("mikey ")) {
+				i += len("mikey ")
+			}
+			stars(line[i:])
+		}
+		if i := bytes.Index(lower, []byte("crypto")); i >= 0 {
+			if i = skip(lower, i+len("crypto"), " \t"); i < n && lower[i] == ':' {
+				maskCrypto(line[i+1:])
+			}
+		}
+		for at := 0; ; {
+			i := bytes.Index(lower[at:], []byte("inline"))
+			if i < 0 {
+				break
+			}
+			at += i + len("inline")
+			if i = skip(lower, at, " \t"); i < n && lower[i] == ':' {
+				i = skip(lower, i+1, " \t")
+				stars(line[i:stop(lower, i, "|;\"'<> \t")])
+			}
+		}
+	}
+}
+
+// maskCrypto leaves tag, suite, lifetime and parameters of a=crypto, and masks anything else.
+func maskCrypto(line []byte) {
+	for word := range bytes.FieldsSeq(line) {
+		switch {
+		case len(word) < 10 && len(bytes.Trim(word, "0123456789")) == 0:
+		case len(word) <= 32 && bytes.Contains(word, []byte("_")) && len(bytes.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789=")) == 0:
+		case len(word) <= 8 && (bytes.HasPrefix(word, []byte("KDR=")) || bytes.HasPrefix(word, []byte("WSH="))):
+		default:
+			for key := range bytes.SplitSeq(word, []byte(";")) {
+				if len(key) >= 7 && bytes.EqualFold(key[:7], []byte("inline:")) {
+					key = key[7:]
+				}
+				secret, rest, _ := bytes.Cut(key, []byte("|"))
+				stars(secret)
+				if len(bytes.Trim(rest, "0123456789^:|")) > 0 { // neither lifetime nor index
+					stars(rest)
+				}
 			}
 		}
 	}
 }
 
 func letter(c byte) bool { return c >= 'a' && c <= 'z' }
+
+// lowered returns a copy in lower case that is as long, whatever the octets are.
+func lowered(b []byte) []byte {
+	b = bytes.Clone(b)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return b
+}
 
 func stars(b []byte) {
 	for i := range b {
