@@ -89,7 +89,7 @@ func (c *Call) introduce(ctx context.Context, p, to *Party) {
 		return // carriers were told a number of ours; names and extensions are not theirs to know
 	}
 	who := shown(to.Who)
-	if !p.answered {
+	if !p.answered && !p.Leg.Up() {
 		_ = p.Leg.Present(ctx, who) // the next answer says it
 		return
 	}

@@ -161,6 +161,7 @@ func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Pa
 			silence = nil
 			switch {
 			case n.answered:
+				n.party.answered = true // here, for the call looks at its parties while they ring
 				return n.party, nil
 			case n.ended:
 				open--
@@ -278,7 +279,6 @@ func (f *fork) attempt(ctx context.Context, invite func() (*Party, error)) {
 			f.call.light(p, progress)
 			tell(forkNews{party: p, progress: progress})
 		case <-p.Leg.Answered():
-			p.answered = true
 			p.Sound.Established()
 			if won = tell(forkNews{party: p, answered: true}); !won {
 				p.drop(sip.Cause{Elsewhere: errors.Is(context.Cause(ctx), errElsewhere)})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -80,7 +81,7 @@ func composeList(e *events, sub *subscription) document {
 			l.members = append(l.members, member{person: p})
 		}
 	}
-	members := l.members
+	members := slices.Clone(l.members)
 	e.mu.Unlock()
 
 	u, _ := parseURI(sub.entity)
@@ -105,7 +106,10 @@ func composeList(e *events, sub *subscription) document {
 		})
 		fmt.Fprintf(&parts, "--%s\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <%s>\r\nContent-Type: %s\r\n\r\n%s\r\n", boundary, cid, doc.contentType, doc.body)
 		e.mu.Lock()
-		m.mark, m.told, m.sent, m.known = doc.mark, true, doc.state, doc.ids
+		if i < len(l.members) && l.members[i].person.ID == m.person.ID { // else people came or went meanwhile
+			m.mark, m.told, m.sent, m.known = doc.mark, true, doc.state, doc.ids
+			l.members[i] = *m
+		}
 		e.mu.Unlock()
 	}
 	state := fmt.Sprintf("%d of %d busy", busy, len(members))

@@ -58,12 +58,12 @@ func (s *Server) LampTruth(account store.ID) []LampView {
 			Repairs: int(sub.repairs), Expires: sub.expires,
 		}
 		if sub.list == nil {
-			rows = append(rows, row{v, sub})
+			rows = append(rows, row{v, sub.view()})
 			continue
 		}
 		for i, m := range sub.list.members {
 			v.ID, v.WatchedID, v.Watched, v.Sent = lampID+sub.tag+"_"+strconv.Itoa(i), m.person.ID, m.person.Extension, m.sent
-			rows = append(rows, row{v, sub})
+			rows = append(rows, row{v, sub.view()})
 		}
 	}
 	e.mu.Unlock()

@@ -306,9 +306,7 @@ func (ts *texts) deliverWaiting(user store.ID) {
 	ts.mu.Unlock()
 	ts.s.tasks.Go(func() {
 		ts.work(user)
-		ts.mu.Lock()
-		delete(ts.busy, user)
-		ts.mu.Unlock()
+		ts.finish(user)
 	})
 }
 

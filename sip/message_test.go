@@ -262,3 +262,26 @@ func TestTextRefused(t *testing.T) {
 		w.say(alice, "203", "x", 503)
 	}, texting(book))
 }
+
+// A phone that comes while a text is on its way to another one of its user, which is silent, gets it as soon as that is
+// given up, and not only when it registers the next time.
+func TestTextWhilePhoneComes(t *testing.T) {
+	book := &textBook{}
+	bubble(t, func(w *world) {
+		alice := w.registered("alice")
+		w.say(alice, "202", "hello", 202)
+		w.net.Drop(func(m siptest.Message) bool {
+			return m.Method == "MESSAGE" && m.To.Addr() == bobAddr && m.To.Port() == 5060
+		})
+		w.registered("bob") // the text is on its way there for 32 s
+		time.Sleep(5 * time.Second)
+		bob := w.registered("bob", overTCP)
+		if got := within(t, time.Minute, bob.Words(), "text that waited"); got.Body != "hello" {
+			t.Errorf("got %q", got.Body)
+		}
+		time.Sleep(time.Minute)
+		if n := book.kept(); n != 0 || len(bob.Words()) != 0 {
+			t.Errorf("%d texts are kept, %d came twice", n, len(bob.Words()))
+		}
+	}, texting(book))
+}

@@ -307,8 +307,9 @@ func (e *events) notify(p *phone, sub *subscription) {
 	sub.wanted = false
 	forced := sub.forced
 	sub.forced = false
+	view := sub.view() // the document is made without the lock, for the call engine is asked
 	e.mu.Unlock()
-	doc := sub.pkg.composeFor(e, sub)
+	doc := sub.pkg.composeFor(e, view)
 	e.mu.Lock()
 	if sub.ended || sub.phone != p {
 		if sub.list != nil {
@@ -345,7 +346,7 @@ func (e *events) notify(p *phone, sub *subscription) {
 	}
 	e.mu.Unlock()
 	if err := e.s.tpl.WriteMsg(req.Clone()); err != nil {
-		e.s.log.Debug("notify not sent", "line", p.line.ID, "error", err)
+		e.s.log.Debug("notify not sent", "line", view.phone.line.ID, "error", err)
 		e.mu.Lock()
 		if sub.flight == f {
 			f.giveUp = now // the connection is gone: another way is looked for at once

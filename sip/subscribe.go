@@ -110,6 +110,13 @@ type subscription struct {
 	repairs uint32
 }
 
+// view is a copy to be read without the lock, since a SUBSCRIBE may change what it came from; mu is held.
+func (sub *subscription) view() *subscription {
+	v, p := *sub, *sub.phone
+	v.phone = &p
+	return &v
+}
+
 func newEvents(s *Server) *events {
 	return &events{
 		s: s, seed: maphash.MakeSeed(), subs: make(map[string]*subscription),
@@ -161,7 +168,7 @@ func (e *events) subscribe(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 
 // take makes or refreshes a subscription.
 func (e *events) take(req *sipmsg.Request, h hop, sub *subscription, line store.Line, pkg *eventPackage, rest string) (int, string, []field) {
-	if sub != nil && (sub.phone.line.ID != line.ID || sub.pkg != pkg) {
+	if sub != nil && (e.lineOf(sub) != line.ID || sub.pkg != pkg) {
 		return 403, "Forbidden", nil
 	}
 	asked := pkg.longest
@@ -226,6 +233,13 @@ func (e *events) take(req *sipmsg.Request, h hop, sub *subscription, line store.
 	}
 	e.want(sub, true)
 	return 200, "OK", e.granted(sub, asked)
+}
+
+// lineOf returns the line that watches.
+func (e *events) lineOf(sub *subscription) store.ID {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return sub.phone.line.ID
 }
 
 // granted are the fields of a 200 to a SUBSCRIBE.

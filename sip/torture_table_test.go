@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,7 +99,7 @@ func TestTortureTable(t *testing.T) {
 		over := func(way, want string, open func(w *world) *peer) {
 			bubble(t, func(w *world) {
 				p := open(w)
-				if got := p.answers(data); got != want {
+				if got := p.answers(data); !slices.Contains(strings.Split(want, " or "), got) {
 					t.Errorf("%s over %s: %s, the table says %s", row.file, way, got, want)
 				}
 				p.close()

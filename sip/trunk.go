@@ -354,6 +354,9 @@ func (t *trunk) callResult(to target, ok bool, reason string) {
 		if t.doubt != nil {
 			t.doubt.Stop()
 		}
+		if t.withdraw {
+			return // nobody would stop it any more
+		}
 		t.doubt = time.AfterFunc(doubtTime, func() {
 			t.mu.Lock()
 			defer t.mu.Unlock()

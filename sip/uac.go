@@ -65,6 +65,7 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, errClosed)
 	}
 	if err := l.dial(ctx, offer); err != nil {
+		close(l.gone) // who found it meanwhile must not wait for a loop that never runs
 		s.leave(l)
 		return nil, fmt.Errorf("invite %s: %w", o.To.LineID, err)
 	}
