@@ -22,8 +22,10 @@ func lampRow(d sip.DialogState) string {
 // A call as those see it who watch its people, from the first ring to the end.
 func TestLampsOfACall(t *testing.T) {
 	users := []store.User{
-		{ID: "usr_a", Name: "Alice", Extension: "201", Role: store.Admin}, {ID: "usr_b", Name: "Bob", Extension: "202"},
-		{ID: "usr_c", Name: "Carol", Extension: "203"}, {ID: "usr_x", Name: "No number"},
+		{ID: "usr_a", Name: "Alice", Extension: "201", Role: store.Admin},
+		{ID: "usr_b", Name: "Bob", Extension: "202"},
+		{ID: "usr_c", Name: "Carol", Extension: "203"},
+		{ID: "usr_x", Name: "No number"},
 	}
 	rows := store.NewSnapshot(store.Account{ID: "acc_1"}, users, nil)
 	e := NewEngine(Config{Plan: func(a store.ID) (*dialplan.Plan, *store.Snapshot) {

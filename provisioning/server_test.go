@@ -443,7 +443,9 @@ func TestPlaceIsWhereThePhoneIs(t *testing.T) {
 	m := new(memory)
 	m.set(f.account, f.users, f.devices)
 	c := testConfig(m)
-	c.SIP = func(local netip.Addr) (string, map[string]int) { return local.String(), map[string]int{"udp": 5060, "tcp": 5060} }
+	c.SIP = func(local netip.Addr) (string, map[string]int) {
+		return local.String(), map[string]int{"udp": 5060, "tcp": 5060}
+	}
 	c.HTTPBase = func(r *http.Request) string { return "http://" + r.Host + "/" }
 	ts := httptest.NewServer(New(c))
 	defer ts.Close()

@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net/netip"
 	"time"
 )
@@ -68,14 +67,4 @@ func (fs *flows) secure(f *flow, conn *tls.Conn) bool {
 		fs.s.log.Debug("handshake failed", "peer", f.remote, "error", err)
 	}
 	return err == nil
-}
-
-// certificate is what the peer of a flow showed, if it did; nobody has verified it.
-func (f *flow) certificate() *x509.Certificate {
-	if c, ok := f.Conn.(*tls.Conn); ok {
-		if all := c.ConnectionState().PeerCertificates; len(all) > 0 {
-			return all[0]
-		}
-	}
-	return nil
 }

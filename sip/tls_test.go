@@ -261,8 +261,13 @@ func TestTLSVersions(t *testing.T) {
 		version uint16
 		ok      bool
 	}{
-		{w.at["tls"], tls.VersionTLS13, true}, {w.at["tls"], tls.VersionTLS12, true}, {w.at["tls"], tls.VersionTLS11, false}, {w.at["tls"], tls.VersionTLS10, false},
-		{old, tls.VersionTLS13, true}, {old, tls.VersionTLS11, true}, {old, tls.VersionTLS10, true},
+		{w.at["tls"], tls.VersionTLS13, true},
+		{w.at["tls"], tls.VersionTLS12, true},
+		{w.at["tls"], tls.VersionTLS11, false},
+		{w.at["tls"], tls.VersionTLS10, false},
+		{old, tls.VersionTLS13, true},
+		{old, tls.VersionTLS11, true},
+		{old, tls.VersionTLS10, true},
 	} {
 		cfg := w.client()
 		cfg.MinVersion, cfg.MaxVersion = c.version, c.version

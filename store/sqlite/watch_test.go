@@ -141,7 +141,9 @@ func TestTextsWait(t *testing.T) {
 	want = slices.Delete(want, 1, 2)
 	got, err := h.Texts(t.Context(), bob)
 	must(t, err)
-	if !slices.EqualFunc(got, want, func(a, b store.Text) bool { return a.ID == b.ID && bytes.Equal(a.Body, b.Body) && a.ExpiresAt.Equal(b.ExpiresAt) }) {
+	if !slices.EqualFunc(got, want, func(a, b store.Text) bool {
+		return a.ID == b.ID && bytes.Equal(a.Body, b.Body) && a.ExpiresAt.Equal(b.ExpiresAt)
+	}) {
 		t.Errorf("%d texts wait, want %d in order", len(got), len(want))
 	}
 	late := want[0]
