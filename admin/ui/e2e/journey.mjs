@@ -284,7 +284,6 @@ async function carriers() {
   await page.getByText('More settings').click();
   await look(page, '46-trunk');
   await page.getByLabel('Serves numbers beginning with').fill('49');
-  await page.keyboard.press('Enter');
   await button('Save').click();
   await page.getByText(/Each prefix must be a plus sign/).waitFor();
   await button('Cancel').click();
@@ -307,7 +306,7 @@ async function carriers() {
   await page.getByText('Calls lead to: Bob Cho (102)').waitFor();
   await look(page, '49-number');
   await go('/settings?tab=telephony');
-  await page.getByRole('textbox', { name: 'Default Outbound Number' }).click();
+  await page.getByLabel('Default Outbound Number').first().click();
   await page.getByRole('option', { name: /\+49301234500/ }).click();
   await toast('Saved');
   await look(page, '54-telephony');

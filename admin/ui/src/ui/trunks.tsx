@@ -1,4 +1,5 @@
-import { NumberInput, Select, TagsInput, TextInput } from '@mantine/core';
+import { NumberInput, Select, TextInput } from '@mantine/core';
+import { useState } from 'react';
 import type { Trunk } from '../api/client';
 import { t } from '../i18n/t';
 import { Pill } from './bits';
@@ -37,19 +38,25 @@ export function PortInput({ value, onChange, error }: { value: number | null; on
   );
 }
 
-/** Several short values, each typed and confirmed with Enter. */
+/** Several short values in one line, separated by commas or blanks. */
 export function Tags({ label, description, value, onChange, error, placeholder }: { label: string; description: string; value: string[]; onChange: (v: string[]) => void; error?: string; placeholder?: string }) {
+  const [text, setText] = useState<string | null>(null);
+  const split = (s: string) => s.split(/[\s,;]+/).filter(Boolean);
+  // What is typed stays as it is; anything else, such as "Cancel", shows the values.
+  const shown = text !== null && split(text).join() === value.join() ? text : value.join(', ');
   return (
-    <TagsInput
+    <TextInput
       label={label}
       description={description}
-      value={value}
-      onChange={onChange}
+      value={shown}
+      onChange={(e) => {
+        setText(e.currentTarget.value);
+        onChange(split(e.currentTarget.value));
+      }}
       error={error}
-      placeholder={value.length ? undefined : placeholder}
-      splitChars={[',', ' ', ';']}
-      acceptValueOnBlur
-      clearable={false}
+      placeholder={placeholder}
+      autoComplete="off"
+      spellCheck={false}
     />
   );
 }
