@@ -282,7 +282,7 @@ func maskLines(body, was []byte) {
 		if bytes.HasPrefix(bytes.TrimLeft(lower, " \t"), []byte("k=")) { // RFC 8866 §5.12: a key as it stands
 			stars(line[bytes.IndexByte(lower, '=')+1:])
 		}
-		// RFC 4567 and RFC 4568, both also within a=acap: of RFC 5939.
+		// RFC 4568, and a=key-mgmt; both also within a=acap:.
 		if i := bytes.Index(lower, []byte("key-mgmt")); i >= 0 {
 			i = skip(lower, i+len("key-mgmt"), " \t:")
 			if bytes.HasPrefix(lower[i:], []byte("mikey ")) {
