@@ -16,9 +16,10 @@ import (
 
 // textBook keeps texts as the database would.
 type textBook struct {
-	mu   sync.Mutex
-	rows []store.Text
-	fail error
+	trunks []store.Trunk // of the account, which has the number +49309 of bob
+	mu     sync.Mutex
+	rows   []store.Text
+	fail   error
 }
 
 func (b *textBook) AddText(_ context.Context, t *store.Text) error {
@@ -77,11 +78,13 @@ func (b *textBook) Snapshot(account store.ID) *store.Snapshot {
 	if account != "acc_1" {
 		return nil
 	}
-	return store.NewSnapshot(store.Account{ID: account}, []store.User{
+	return store.NewSnapshot(store.Account{ID: account, DefaultOutboundNumberID: "num_1"}, []store.User{
 		{ID: "usr_alice", AccountID: account, Name: "Alice A", Extension: "201"},
 		{ID: "usr_bob", AccountID: account, Name: "Bob B", Extension: "202"},
 		{ID: "usr_carol", AccountID: account, Name: "Carol C", Extension: "203"},
-	}, nil)
+	}, nil).WithTrunks(b.trunks, []store.Number{
+		{ID: "num_1", AccountID: account, Number: "+49309", Status: "active", Destination: store.Destination{Type: "user", ID: "usr_bob"}},
+	})
 }
 
 func texting(b *textBook) func(*sip.Config) { return func(c *sip.Config) { c.Texts = b } }
@@ -284,4 +287,46 @@ func TestTextWhilePhoneComes(t *testing.T) {
 			t.Errorf("%d texts are kept, %d came twice", n, len(bob.Words()))
 		}
 	}, texting(book))
+}
+
+// RFC 3428 over carriers: texts come from and go to those that exchange them, and to no other.
+func TestTextOverCarrier(t *testing.T) {
+	for _, exchanged := range []bool{true, false} {
+		row := trunkRow(func(r *store.Trunk) { r.Messages = exchanged })
+		book := &textBook{trunks: []store.Trunk{row}}
+		trunkBubble(t, book.trunks, func(w *trunkWorld) {
+			time.Sleep(time.Second)
+			w.one.Oblige()
+			bob := w.registered("bob")
+			in := w.one.Ask(pbxPort, "MESSAGE", "sip:+49309@10.0.0.1", "From: <sip:+49301@carrier.test>;tag=x")
+			w.say(bob, "201", "inside", 202)
+			out := 404 // nobody carries it
+			if exchanged {
+				out = 200
+			}
+			w.say(bob, "+4930777", "hello, world", out)
+			w.say(bob, "0777", "no country", 404)
+			sent := w.one.Got("MESSAGE")
+			if !exchanged {
+				if !strings.HasPrefix(in, "SIP/2.0 403 ") || len(sent) != 0 || len(bob.Words()) != 0 {
+					t.Errorf("a carrier without texts: %q, %d sent, %d came", in, len(sent), len(bob.Words()))
+				}
+				return
+			}
+			if !strings.HasPrefix(in, "SIP/2.0 200 ") {
+				t.Errorf("from outside: %s", in)
+			}
+			if got := within(t, time.Second, bob.Words(), "text"); got.Body != "a word from outside" || !strings.Contains(got.From, "sip:+49301@") {
+				t.Errorf("bob got %+v", got)
+			}
+			if text := w.one.Ask(pbxPort, "MESSAGE", "sip:+49308@10.0.0.1"); !strings.HasPrefix(text, "SIP/2.0 404 ") {
+				t.Errorf("to a number that nobody has: %s", text)
+			}
+			// Once without credentials, once with them.
+			if len(sent) != 2 || !strings.Contains(sent[1].Text, "hello, world") || !strings.Contains(sent[1].Header("From"), "sip:+49309@") {
+				t.Errorf("the carrier got %+v", sent)
+			}
+			w.say(bob, "+4930777", strings.Repeat("x", 900), 513) // RFC 3428 §8: not by UDP
+		}, texting(book))
+	}
 }

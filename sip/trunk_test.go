@@ -63,14 +63,14 @@ func trunkRow(change func(*store.Trunk)) store.Trunk {
 	return t
 }
 
-func trunkBubble(t *testing.T, rows []store.Trunk, f func(w *trunkWorld)) {
+func trunkBubble(t *testing.T, rows []store.Trunk, f func(w *trunkWorld), config ...func(*sip.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &trunkWorld{books: &books{}}
-		w.world = newWorld(t, func(c *sip.Config) {
+		w.world = newWorld(t, append(config, func(c *sip.Config) {
 			c.Nameservers = []netip.AddrPort{dnsAddr}
 			c.Trunks = w.books
-		})
+		})...)
 		var err error
 		if w.one, err = siptest.NewCarrier(w.ctx, w.net, oneAddr); err != nil {
 			t.Fatal(err)

@@ -405,9 +405,13 @@ func (c *Carrier) Tell(to netip.AddrPort, branch, method, uri string, headers ..
 		}
 	}
 	body := ""
-	if method == "INVITE" {
+	switch method {
+	case "INVITE":
 		body = string(c.sound())
 		b.WriteString("Content-Type: application/sdp\r\n")
+	case "MESSAGE":
+		body = "a word from outside"
+		b.WriteString("Content-Type: text/plain\r\n")
 	}
 	for _, h := range headers {
 		b.WriteString(h + "\r\n")

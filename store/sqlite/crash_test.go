@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,19 @@ func writeUntilKilled(dir string) {
 			die(os.WriteFile(db.MessagePath(m.ID), []byte(m.ID), 0o600))
 			die(db.FinishMessage(ctx, m.ID, time.Second))
 			acknowledge("message", m.ID, "-")
+		}
+	}()
+	go func() { // texts: those that wait are few, so old ones go, which is said beforehand
+		to := users[0].ID
+		for {
+			waiting := must2(db.Texts(ctx, to))
+			if len(waiting) >= store.MaxTextsOfUser/2 {
+				acknowledge("taken", waiting[0].ID, "-")
+				die(db.DropText(ctx, waiting[0].ID))
+			}
+			text := &store.Text{AccountID: account, To: to, FromUser: users[0].ID, Body: []byte(life), ReceivedAt: now(), ExpiresAt: now().Add(time.Hour)}
+			die(db.AddText(ctx, text))
+			acknowledge("text", text.ID, "-")
 		}
 	}()
 	go func() { // bindings
@@ -175,6 +189,8 @@ func checkAcknowledged(t *testing.T, h *house, account store.ID, said map[string
 		at[b.ID] = b.CSeq
 	}
 	messages := 0
+	texts, err := h.Texts(ctx, h.Snapshot(account).Users[0].ID)
+	must(t, err)
 	for key, value := range said {
 		kind, id, _ := strings.Cut(key, " ")
 		switch kind {
@@ -203,6 +219,11 @@ func checkAcknowledged(t *testing.T, h *house, account store.ID, said map[string
 			trunk, err := h.Trunk(ctx, account, n.TrunkID)
 			must(t, err)
 			equal(t, "password of the trunk", string(trunk.Password), "trunk-secret")
+		case "text":
+			_, taken := said["taken "+id]
+			if there := slices.ContainsFunc(texts, func(x store.Text) bool { return string(x.ID) == id }); !there && !taken {
+				t.Errorf("text %s was acknowledged and is gone", id)
+			}
 		case "message":
 			messages++
 			_, err := h.Message(ctx, account, store.ID(id))
