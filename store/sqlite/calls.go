@@ -94,7 +94,7 @@ func (db *DB) putCall(ctx context.Context, what string, r *store.CallRecord) err
 	}
 	row := callRow(bounded(r))
 	return db.queue.do(ctx, what, func(ctx context.Context, tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, upsertCall, row...)
+		result, err := tx.StmtContext(ctx, db.upsertCall).ExecContext(ctx, row...)
 		if err != nil {
 			return err
 		}

@@ -64,6 +64,8 @@ type DB struct {
 	counts counts
 	queue  *queue
 
+	upsertCall *sql.Stmt // of write: to parse it anew for each call costs as much as to run it
+
 	// What follows belongs to the holder of turn.
 	merged   merger
 	recorded int // activity entries of this life
@@ -133,6 +135,9 @@ func open(ctx context.Context, o Options) (_ *DB, err error) {
 	if err := db.load(ctx); err != nil {
 		return nil, err
 	}
+	if db.upsertCall, err = db.write.PrepareContext(ctx, upsertCall); err != nil {
+		return nil, err
+	}
 	db.removeLeftovers(ctx)
 	db.queue = startQueue(db)
 	return db, nil
@@ -158,6 +163,9 @@ func (db *DB) release() error {
 	var errs []error
 	if db.read != nil {
 		errs = append(errs, db.read.Close())
+	}
+	if db.upsertCall != nil {
+		errs = append(errs, db.upsertCall.Close())
 	}
 	if db.write != nil {
 		errs = append(errs, db.write.Close())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"pbx/event"
 	"pbx/store"
@@ -14,11 +15,15 @@ import (
 const (
 	queueSize = 1024 // writes that may wait; more are refused at once
 	batchSize = 256  // writes that share a commit
+
+	// breath is the time from one commit to the next while several write: a commit costs more than what
+	// is in it. Nobody notices a wait so short; who answers a call waits for its record, up to a quarter of a second.
+	breath = 10 * time.Millisecond
 )
 
 // queue is the line before the one goroutine that writes for calls, telephones
-// and logs. All that waits goes into one transaction: the busier the house, the
-// fewer syncs a record costs.
+// and logs. All that waits goes into one transaction, and while the house is busy
+// it waits a breath for more: the busier the house, the fewer syncs a record costs.
 type queue struct {
 	db   *DB
 	jobs chan *job
@@ -27,6 +32,7 @@ type queue struct {
 	down atomic.Bool
 	// failing is true while writing fails, so that a full disk is logged once and not at every call. Only the goroutine uses it.
 	failing bool
+	free    time.Time // before it, nothing is committed; only the goroutine uses it
 }
 
 type job struct {
@@ -126,6 +132,7 @@ func (q *queue) loop() {
 	for {
 		select {
 		case j := <-q.jobs:
+			q.pause()
 			q.commit(q.gather(j))
 			continue
 		case <-q.stop:
@@ -138,6 +145,21 @@ func (q *queue) loop() {
 				return
 			}
 		}
+	}
+}
+
+// pause waits until the latest commit is a breath ago, if several shared it: one who writes
+// alone, again and again, gains nothing by waiting.
+func (q *queue) pause() {
+	wait := time.Until(q.free)
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-q.stop:
 	}
 }
 
@@ -163,6 +185,9 @@ func (q *queue) gather(first *job) []*job {
 func (q *queue) commit(batch []*job) {
 	if len(batch) == 0 {
 		return
+	}
+	if len(batch) > 1 {
+		q.free = time.Now().Add(breath)
 	}
 	db := q.db
 	db.turn <- struct{}{}
