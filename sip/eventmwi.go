@@ -101,7 +101,7 @@ func (e *events) back(line store.ID) {
 // unasked sends a NOTIFY outside of any subscription.
 func (e *events) unasked(b store.Binding) {
 	h, ok := e.s.route(b)
-	if !ok {
+	if !ok || quirksOf(b.UserAgent, "").quiet {
 		return
 	}
 	line := store.Line{AccountID: b.AccountID, UserID: b.UserID}

@@ -91,7 +91,7 @@ func (r *health) registered(b *store.Binding, fresh bool) {
 		return
 	}
 	uri := ""
-	if len(b.Path) == 0 && !strings.Contains(b.Contact, "?") { // behind a proxy it is the proxy's business
+	if len(b.Path) == 0 && !strings.Contains(b.Contact, "?") && !quirksOf(b.UserAgent, "").quiet { // behind a proxy it is the proxy's business
 		uri = b.Contact
 	}
 	r.mu.Lock()
