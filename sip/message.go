@@ -119,7 +119,7 @@ func (s *Server) onMessage(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		s.replyOnce(req, tx, 404, "Not Found")
 		return
 	}
-	code, reason := s.textOutside(snap, &text, to, hopsLeft(req))
+	code, reason := s.textOutside(&text, to, hopsLeft(req))
 	s.respond(req, tx, code, reason, tryLater(code)...)
 }
 
@@ -150,7 +150,7 @@ func textType(req *sipmsg.Request) (string, bool) {
 
 // recipient finds the user of an extension, or, from outside, of a number of ours.
 func recipient(snap *store.Snapshot, outside bool, to string) *store.User {
-	if !outside {
+	if !outside && !strings.HasPrefix(to, "+") {
 		return snap.UserByExtension(to)
 	}
 	digits := strings.TrimPrefix(strings.TrimPrefix(to, "+"), "00")
@@ -470,44 +470,52 @@ func (t *trunk) takesTexts() (store.Trunk, bool) {
 	return t.row, t.row.Enabled && t.row.Messages
 }
 
+// TextRoutes is where a text for a number of the world may go. Its method must not wait.
+type TextRoutes interface {
+	// RouteText returns the trunks that serve a number as a user of the account dials it, best first, or the
+	// status of a refusal: what may not be called may not be written to.
+	RouteText(account, user store.ID, dialed string) ([]TextRoute, *Refusal)
+}
+
+// TextRoute is one way of a text to the outside.
+type TextRoute struct {
+	Trunk          store.ID
+	Number, Caller string // who is written to and who writes, as this carrier wants them
+}
+
+// RouteTexts gives the server the ways of texts to the outside. It must be called before Start.
+func (s *Server) RouteTexts(r TextRoutes) { s.textRoutes = r }
+
 // textOutside sends a text of a user to a number of the world, over the first
 // trunk that carries texts. Nothing is kept: the carrier does that.
-func (s *Server) textOutside(snap *store.Snapshot, text *store.Text, to string, hops int) (code int, reason string) {
-	digits := strings.TrimPrefix(to, "+")
-	if len(digits) < 4 || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" || digits == to && !strings.HasPrefix(to, "00") {
-		return 404, "Not Found" // neither an extension nor a number with its country
-	}
-	e164 := "+" + strings.TrimPrefix(digits, "00")
-	if digits != to {
-		e164 = to
-	}
-	own := ownNumber(snap, text.FromUser)
-	if own == "" {
-		return 403, "No Number To Send From"
-	}
-	var best *store.Trunk
-	for i := range snap.Trunks {
-		t := &snap.Trunks[i]
-		serves := len(t.Prefixes) == 0 || slices.ContainsFunc(t.Prefixes, func(p string) bool { return strings.HasPrefix(e164, p) })
-		if t.Enabled && t.Messages && serves && (best == nil || t.Priority < best.Priority) {
-			best = t
-		}
-	}
-	if best == nil || hops <= 0 {
+func (s *Server) textOutside(text *store.Text, to string, hops int) (code int, reason string) {
+	if s.textRoutes == nil || hops <= 0 {
 		return 404, "Not Found"
 	}
-	t := s.trunks.find(best.ID)
-	if t == nil {
-		return 503, "Service Unavailable"
+	routes, refused := s.textRoutes.RouteText(text.AccountID, text.FromUser, to)
+	if refused != nil {
+		return refused.Code, refused.Reason
 	}
+	for _, way := range routes {
+		if t := s.trunks.find(way.Trunk); t != nil {
+			if row, ok := t.takesTexts(); ok {
+				return s.textOver(t, row, way, text, hops)
+			}
+		}
+	}
+	return 404, "Not Found"
+}
+
+// textOver sends a text over one trunk.
+func (s *Server) textOver(t *trunk, row store.Trunk, way TextRoute, text *store.Text, hops int) (code int, reason string) {
 	ctx, cancel := context.WithTimeout(s.ctx, textOutsideTime)
 	defer cancel()
-	targets, err := t.targets(ctx, *best)
+	targets, err := t.targets(ctx, row)
 	if err != nil {
 		return 503, "Service Unavailable"
 	}
 	text.ID = store.NewID(store.PrefixText)
-	from := Identity{Display: text.FromName, User: spelled(own, best.Format)}
+	from := Identity{Display: text.FromName, User: way.Caller}
 	for _, target := range targets[:min(len(targets), 3)] {
 		if target.transport == "udp" && len(text.Body) > maxUDPText {
 			return 513, "Message Too Large"
@@ -516,12 +524,12 @@ func (s *Server) textOutside(snap *store.Snapshot, text *store.Text, to string, 
 		if err != nil {
 			continue
 		}
-		callee := sipmsg.Uri{Scheme: "sip", User: escapeUser(spelled(e164, best.Format)), Host: bracketed(best.Host), Port: best.Port}
-		req := draftRequest(sipmsg.MESSAGE, callee.String(), preloaded(*best), s)
+		callee := sipmsg.Uri{Scheme: "sip", User: escapeUser(way.Number), Host: bracketed(row.Host), Port: row.Port}
+		req := draftRequest(sipmsg.MESSAGE, callee.String(), preloaded(row), s)
 		*req.MaxForwards() = sipmsg.MaxForwardsHeader(hops)
-		s.fillText(req, text, ourAddress(*best, from, Presentation{}), "<"+callee.String()+">", presented(*best, from, Presentation{}))
+		s.fillText(req, text, ourAddress(row, from, Presentation{}), "<"+callee.String()+">", presented(row, from, Presentation{}))
 		s.request(req, h, newBranch())
-		switch code := s.askCarrier(ctx, *best, req, h); {
+		switch code := s.askCarrier(ctx, row, req, h); {
 		case code >= 200 && code < 300:
 			s.stats.texts.Add(1)
 			return code, "OK"
@@ -550,29 +558,3 @@ func (s *Server) askCarrier(ctx context.Context, row store.Trunk, req *sipmsg.Re
 
 // textOutsideTime is how long a carrier may take; phones wait 32 s for us.
 const textOutsideTime = 20 * time.Second
-
-// ownNumber is the number that a user shows outside.
-func ownNumber(snap *store.Snapshot, user store.ID) string {
-	id := snap.Account.DefaultOutboundNumberID
-	if u := snap.User(user); u != nil && u.OutboundNumberID != "" {
-		id = u.OutboundNumberID
-	}
-	for i := range snap.Numbers {
-		if snap.Numbers[i].ID == id {
-			return snap.Numbers[i].Number
-		}
-	}
-	return ""
-}
-
-// spelled writes an E.164 number as a carrier wants it; the national form is not
-// used for texts, whose recipients are anywhere.
-func spelled(e164, format string) string {
-	switch digits := strings.TrimPrefix(e164, "+"); format {
-	case "digits":
-		return digits
-	case "00":
-		return "00" + digits
-	}
-	return e164
-}

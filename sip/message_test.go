@@ -87,6 +87,16 @@ func (b *textBook) Snapshot(account store.ID) *store.Snapshot {
 	})
 }
 
+// ways lead texts for whatever begins with a plus sign over two trunks, of which the first does not exist.
+type ways struct{}
+
+func (ways) RouteText(account, user store.ID, dialed string) ([]sip.TextRoute, *sip.Refusal) {
+	if account != "acc_1" || user == "" || !strings.HasPrefix(dialed, "+") {
+		return nil, &sip.Refusal{Code: 404, Reason: "Not in service"}
+	}
+	return []sip.TextRoute{{Trunk: "trk_0"}, {Trunk: "trk_1", Number: dialed, Caller: "+49309"}}, nil
+}
+
 func texting(b *textBook) func(*sip.Config) { return func(c *sip.Config) { c.Texts = b } }
 
 func (w *world) say(p *siptest.Phone, to, body string, want int) {

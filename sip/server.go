@@ -41,13 +41,14 @@ const maxHandlers = 20000
 
 // Server is the signalling of the house.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	dir     Directory
-	boxes   Mailboxes
-	bus     *event.Bus
-	handler Handler
-	lamps   Lamps
+	cfg        Config
+	log        *slog.Logger
+	dir        Directory
+	boxes      Mailboxes
+	bus        *event.Bus
+	handler    Handler
+	lamps      Lamps
+	textRoutes TextRoutes
 
 	tpl       *sipmsg.TransportLayer
 	txl       *sipmsg.TransactionLayer

@@ -167,6 +167,7 @@ func (w *world) startWith(h sip.Handler) *sip.Server {
 		w.t.Fatal(err)
 	}
 	s.Show(w.lamps)
+	s.RouteTexts(ways{})
 	if err := s.Start(w.ctx, h); err != nil {
 		w.t.Fatal(err)
 	}

@@ -113,6 +113,7 @@ func newHouseAt(tb testing.TB, net *siptest.Net, host sip.Network, addrs []netip
 	}
 	h.engine = call.NewEngine(c)
 	h.sip.Show(h.engine)
+	h.sip.RouteTexts(h.engine)
 	if err := h.sip.Start(ctx, h); err != nil {
 		tb.Fatal(err)
 	}

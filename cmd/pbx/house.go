@@ -130,6 +130,7 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 		return nil, err
 	}
 	h.sip.Show(h.calls)
+	h.sip.RouteTexts(h.calls)
 	// Calls outlive the signal that asks the house to stop; close ends them.
 	if err := h.sip.Start(context.WithoutCancel(ctx), h.calls); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
