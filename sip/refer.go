@@ -25,10 +25,11 @@ type Transfer struct {
 	id      uint32 // RFC 3515 §2.4.6: several transfers of one dialog are told apart by the CSeq of their REFER
 	expires time.Time
 
-	mu    sync.Mutex
-	news  []string // status lines that wait to be sent
-	final bool     // the last of news is the outcome
-	moved bool     // and it is good
+	mu     sync.Mutex
+	news   []string // status lines that wait to be sent
+	latest string   // of them, also when it was told already
+	final  bool     // the last of news is the outcome
+	moved  bool     // and it is good
 
 	// What follows belongs to the loop of the leg.
 	open    bool // the subscription lives
@@ -54,10 +55,9 @@ func (t *Transfer) Done(code int, reason string) { t.tell(code, reason, true) }
 func (t *Transfer) tell(code int, reason string, final bool) {
 	line := "SIP/2.0 " + strconv.Itoa(code) + " " + reason
 	t.mu.Lock()
-	last := len(t.news) - 1
-	skip := t.final || !final && (len(t.news) >= maxTransferNews || last >= 0 && t.news[last] == line)
+	skip := t.final || !final && (len(t.news) >= maxTransferNews || t.latest == line)
 	if !skip {
-		t.news = append(t.news, line)
+		t.news, t.latest = append(t.news, line), line
 		t.final = final
 		t.moved = final && code < 300
 	}
