@@ -97,7 +97,7 @@ func (s recording) record(ctx context.Context, c *Call) (message, error) {
 
 // write records to the file until the pound key, silence, the limit, or the end of the call.
 func (s recording) write(ctx context.Context, c *Call, path string) (rec media.Recorded, err error) {
-	w, err := media.CreateWAV(path)
+	w, err := media.CreateWAV(path, s.party.Sound.Rate())
 	if err != nil {
 		return rec, fmt.Errorf("create message: %w", err)
 	}

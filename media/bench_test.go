@@ -40,14 +40,14 @@ func bridged(from, to kind) (a *Session, out *sunk) {
 }
 
 func rtpPacket(number uint8) []byte {
-	b := make([]byte, headerSize+frameSamples)
+	b := make([]byte, headerSize+narrowFrame)
 	(&header{number: number, ssrc: 7}).write(b)
 	return b
 }
 
 func relayOne(a *Session, p *packet, raw []byte, i int) {
 	binary.BigEndian.PutUint16(raw[2:], uint16(i))
-	binary.BigEndian.PutUint32(raw[4:], uint32(i*frameSamples))
+	binary.BigEndian.PutUint32(raw[4:], uint32(i*narrowFrame))
 	binary.BigEndian.PutUint32(raw[8:], 7)
 	raw[1] = byte(p.number)
 	p.buf, p.from, p.at = raw, benchPeer, p.at.Add(frameTime)
@@ -109,7 +109,7 @@ func TestLongCall(t *testing.T) {
 		relayOne(a, p, raw, i)
 	}
 	o := other.out
-	if o.packets-sent != packets || o.seq-seq != uint16(packets&0xffff) || o.ts-ts != packets*frameSamples {
+	if o.packets-sent != packets || o.seq-seq != uint16(packets&0xffff) || o.ts-ts != packets*narrowFrame {
 		t.Errorf("%d of %d packets sent, number %d after %d, timestamp %d after %d", o.packets-sent, packets, o.seq, seq, o.ts, ts)
 	}
 	if st := a.Stats(); st.Lost != 0 || st.Late != 0 || st.Duplicates != 0 {
@@ -139,7 +139,7 @@ func BenchmarkLoopback(b *testing.B) {
 		sent, got := 0, 0
 		send := func() {
 			binary.BigEndian.PutUint16(raw[2:], uint16(sent))
-			binary.BigEndian.PutUint32(raw[4:], uint32(sent*frameSamples))
+			binary.BigEndian.PutUint32(raw[4:], uint32(sent*narrowFrame))
 			sent++
 			if _, err := caller.WriteToUDPAddrPort(raw, to); err != nil {
 				b.Fatal(err)
@@ -220,8 +220,8 @@ func cpuTime() time.Duration {
 }
 
 func BenchmarkCodec(b *testing.B) {
-	samples, code := sine(1000, 8000, frameSamples, 0.5), make([]byte, frameSamples)
-	back := make([]int16, frameSamples)
+	samples, code := sine(1000, narrowRate, narrowFrame, 0.5), make([]byte, narrowFrame)
+	back := make([]int16, narrowFrame)
 	b.Run("encode", func(b *testing.B) {
 		for b.Loop() {
 			kindPCMU.encode(code, samples)
@@ -239,10 +239,16 @@ func BenchmarkCodec(b *testing.B) {
 	})
 	b.Run("halve", func(b *testing.B) {
 		var h halver
-		var f Frame
-		var wide [2 * frameSamples]int16
+		var wide Frame
 		for b.Loop() {
-			h.halve(&f, &wide)
+			h.halve(back, wide[:])
+		}
+	})
+	b.Run("double", func(b *testing.B) {
+		var d doubler
+		var wide Frame
+		for b.Loop() {
+			d.double(wide[:], back)
 		}
 	})
 }

@@ -65,7 +65,30 @@ func convertTable(decode *[256]int16, encode func(int16) uint8) *[256]uint8 {
 	return &t
 }
 
-// decode fills dst with the sound of payload and tells how many samples that were.
+// encoder makes the payloads of one stream of linear sound. It keeps the state of its codec, so each stream has
+// its own.
+type encoder interface {
+	// encode fills dst with the code of sound and tells how many octets that were.
+	encode(dst []byte, sound []int16) int
+}
+
+// newEncoder makes an encoder of an audio kind.
+func newEncoder(k kind) encoder { return &lawEncoder{law: k} }
+
+// lawEncoder is G.711 of wide sound.
+type lawEncoder struct {
+	law    kind
+	half   halver
+	narrow [narrowRate * maxPtime / 1000]int16
+}
+
+func (e *lawEncoder) encode(dst []byte, sound []int16) int {
+	narrow := e.narrow[:min(len(sound)/2, len(e.narrow))]
+	e.half.halve(narrow, sound[:2*len(narrow)])
+	return e.law.encode(dst, narrow)
+}
+
+// decode fills dst with the narrow sound of a payload of G.711 and tells how many samples that were.
 func (k kind) decode(dst []int16, payload []byte) int {
 	table := ulawDecode
 	if k == kindPCMA {
@@ -78,7 +101,7 @@ func (k kind) decode(dst []int16, payload []byte) int {
 	return n
 }
 
-// encode fills dst with the code of samples and tells how many octets that were.
+// encode fills dst with the code of narrow sound and tells how many octets that were.
 func (k kind) encode(dst []byte, samples []int16) int {
 	table := ulawEncode
 	if k == kindPCMA {

@@ -111,7 +111,7 @@ func (o *outlet) key(p *player, code uint8, i int) {
 	if i >= keyDown {
 		b[headerSize+1] |= 0x80
 	}
-	binary.BigEndian.PutUint16(b[headerSize+2:], uint16(min(i, keyDown)*frameSamples))
+	binary.BigEndian.PutUint16(b[headerSize+2:], uint16(min(i, keyDown)*clockRate/50))
 	h := header{marker: i == 1, number: o.terms.event, seq: o.seq, ts: o.ts, ssrc: o.ssrc}
 	o.seq++
 	o.send(&h, b)

@@ -279,9 +279,9 @@ func (in *inlet) time(p *packet) {
 	if in.clock.IsZero() {
 		in.clock = p.at
 	}
-	transit := int32(uint32(samplesIn(p.at.Sub(in.clock))) - p.ts)
+	transit := int32(uint32(ticksIn(p.at.Sub(in.clock))) - p.ts)
 	if in.timed {
-		off := int64(int32(p.ts-in.lastTS)) - samplesIn(p.at.Sub(in.lastAt))
+		off := int64(int32(p.ts-in.lastTS)) - ticksIn(p.at.Sub(in.lastAt))
 		if off > clockJump || off < -clockJump {
 			in.stream++
 		} else {

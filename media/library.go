@@ -30,7 +30,7 @@ type Library struct {
 	loaded map[string]*sound
 }
 
-// sound is a phrase in memory, at 8 kHz.
+// sound is a phrase in memory.
 type sound struct {
 	samples []int16
 	size    int64 // of the overriding file, 0 for our own

@@ -62,7 +62,7 @@ func TestPrompts(t *testing.T) {
 	}
 	for _, name := range all {
 		sound := soundOf(t, l.Prompt(name))
-		if d := time.Duration(len(sound)) * time.Second / 8000; d < 200*time.Millisecond || d > 12*time.Second {
+		if d := time.Duration(len(sound)) * time.Second / 16000; d < 200*time.Millisecond || d > 12*time.Second {
 			t.Errorf("%s lasts %s", name, d)
 		}
 		if v := mediatest.Level(sound); v < -25 || v > -18 {
@@ -71,7 +71,7 @@ func TestPrompts(t *testing.T) {
 		if top := slices.Max(sound); top >= math.MaxInt16-300 {
 			t.Errorf("%s: peak %d", name, top)
 		}
-		for end, part := range map[string][]int16{"beginning": sound[:min(len(sound), 2000)], "end": sound[max(0, len(sound)-2400):]} {
+		for end, part := range map[string][]int16{"beginning": sound[:min(len(sound), 4000)], "end": sound[max(0, len(sound)-4800):]} {
 			if mediatest.Level(part) < -45 {
 				t.Errorf("%s: silence of 250 ms at its %s", name, end)
 			}
@@ -151,7 +151,7 @@ func TestOverride(t *testing.T) {
 	write := func(freq float64, d time.Duration) {
 		path := filepath.Join(dir, "goodbye.wav")
 		_ = os.Remove(path)
-		w, err := media.CreateWAV(path)
+		w, err := media.CreateWAV(path, 16000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,14 +234,14 @@ func TestMusic(t *testing.T) {
 	}
 	// The seam is no rougher than its neighbourhood.
 	seam := 0
-	for i := 1; i+8000 < len(all) && seam == 0; i++ {
-		if i > 8000 && slices.Equal(all[i:i+8000], all[:8000]) {
+	for i := 1; i+16000 < len(all) && seam == 0; i++ {
+		if i > 16000 && slices.Equal(all[i:i+16000], all[:16000]) {
 			seam = i
 		}
 	}
 	step := func(i int) int { return int(all[i]) - int(all[i-1]) }
 	roughest := 0
-	for i := seam - 200; i < seam+200; i++ {
+	for i := seam - 400; i < seam+400; i++ {
 		if i != seam {
 			roughest = max(roughest, step(i), -step(i))
 		}
@@ -249,9 +249,9 @@ func TestMusic(t *testing.T) {
 	if seam == 0 || step(seam) > roughest || -step(seam) > roughest {
 		t.Errorf("seam at %d: a step of %d, around it %d", seam, step(seam), roughest)
 	}
-	for at := 0; at+4000 <= len(all); at += 4000 {
-		if v := mediatest.Level(all[at : at+4000]); v < -40 || v > -12 {
-			t.Errorf("at %d s: %.1f dBFS", at/8000, v)
+	for at := 0; at+8000 <= len(all); at += 8000 {
+		if v := mediatest.Level(all[at : at+8000]); v < -40 || v > -12 {
+			t.Errorf("at %d s: %.1f dBFS", at/16000, v)
 		}
 	}
 }
@@ -260,14 +260,14 @@ func TestMusic(t *testing.T) {
 func TestTones(t *testing.T) {
 	for freq := 150.0; freq < 3700; freq += 173 {
 		sound := soundOf(t, media.Tone(freq, time.Second))
-		if got := mediatest.Hear(sound); math.Abs(got-freq) > 1 || len(sound) != 8000 {
+		if got := mediatest.Hear(sound); math.Abs(got-freq) > 1 || len(sound) != 16000 {
 			t.Errorf("%.0f Hz heard as %.0f in %d samples", freq, got, len(sound))
 		}
 	}
 	if got := mediatest.Hear(soundOf(t, media.Beep())); got != 1000 {
 		t.Errorf("beep of %.0f Hz", got)
 	}
-	if s := soundOf(t, media.SilenceFor(90*time.Millisecond)); len(s) != 5*160 || !math.IsInf(mediatest.Level(s), -1) {
+	if s := soundOf(t, media.SilenceFor(90*time.Millisecond)); len(s) != 5*320 || !math.IsInf(mediatest.Level(s), -1) {
 		t.Errorf("silence of %d samples, %.0f dBFS", len(s), mediatest.Level(s))
 	}
 	for name, c := range map[string]struct {

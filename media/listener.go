@@ -79,13 +79,13 @@ func (s *Session) removeTap(t *tap) {
 }
 
 const (
-	lineSamples = 2 * clockRate // the longest the timeline looks ahead
-	lineFrames  = lineSamples / frameSamples
+	lineSamples = 2 * narrowRate // the longest the timeline looks ahead
+	lineFrames  = lineSamples / narrowFrame
 	misfitLimit = 3 // packets in a row that fit nowhere: the peer's clock was set anew
 	concealed   = 2 // frames in a row that are guessed rather than silent
 )
 
-// timeline lays packets out where their timestamps say, so that loss, disorder and
+// timeline lays the packets of G.711 out where their timestamps say, so that loss, disorder and
 // silence never shorten what is heard.
 type timeline struct {
 	samples  [lineSamples]int16
@@ -96,7 +96,7 @@ type timeline struct {
 	anchorTS uint32
 	anchor   int64 // the position of anchorTS
 	misfits  int
-	last     Frame // the last frame that was heard, for guessing
+	last     [narrowFrame]int16 // the last frame that was heard, for guessing
 	guesses  int
 }
 
@@ -122,7 +122,7 @@ func (l *timeline) place(h *heard, now int64) {
 	for i, v := range pcm[:n] {
 		if at := pos + int64(i); at >= l.emitted {
 			l.samples[at%lineSamples] = v
-			l.filled[at/frameSamples%lineFrames]++
+			l.filled[at/narrowFrame%lineFrames]++
 		}
 	}
 	if pos > l.anchor {
@@ -133,28 +133,28 @@ func (l *timeline) place(h *heard, now int64) {
 // setAnchor begins anew at a whole frame, so that one packet is one frame.
 func (l *timeline) setAnchor(h *heard, now int64) {
 	pos := max(now, l.emitted)
-	l.anchor = (pos + frameSamples - 1) / frameSamples * frameSamples
+	l.anchor = (pos + narrowFrame - 1) / narrowFrame * narrowFrame
 	l.anchorTS, l.stream, l.anchored, l.misfits = h.ts, h.stream, true, 0
 }
 
 // next takes the next frame off the line. A short gap is filled with a fading repetition
 // of what was heard before, a longer one with silence.
-func (l *timeline) next(f *Frame) {
-	slot := l.emitted / frameSamples % lineFrames
+func (l *timeline) next(f *[narrowFrame]int16) {
+	slot := l.emitted / narrowFrame % lineFrames
 	at := l.emitted % lineSamples
 	got := l.filled[slot]
-	copy(f[:], l.samples[at:at+frameSamples])
-	clear(l.samples[at : at+frameSamples])
+	copy(f[:], l.samples[at:at+narrowFrame])
+	clear(l.samples[at : at+narrowFrame])
 	l.filled[slot] = 0
-	l.emitted += frameSamples
+	l.emitted += narrowFrame
 	switch {
 	case got > 0:
 		l.last, l.guesses = *f, 0
 	case l.guesses < concealed:
 		l.guesses++
 		for i := range f {
-			fade := concealed*frameSamples - (l.guesses-1)*frameSamples - i
-			f[i] = int16(int(l.last[i]) * fade / (concealed * frameSamples))
+			fade := concealed*narrowFrame - (l.guesses-1)*narrowFrame - i
+			f[i] = int16(int(l.last[i]) * fade / (concealed * narrowFrame))
 		}
 	}
 }
@@ -169,18 +169,21 @@ func (s *Session) listen(ctx context.Context, to Sink, delay time.Duration) erro
 	pace := newPacer(frameTime)
 	defer pace.stop()
 	var (
-		line  timeline
-		frame Frame
+		line   timeline
+		narrow [narrowFrame]int16
+		twice  doubler
+		frame  Frame
 	)
 	for {
 		ending := pace.wait(ctx, s.done)
-		t.drain(func(h *heard) { line.place(h, samplesIn(h.at.Sub(start))) })
-		until := samplesIn(time.Since(start))
+		t.drain(func(h *heard) { line.place(h, ticksIn(h.at.Sub(start))) })
+		until := ticksIn(time.Since(start))
 		if ending == nil {
-			until -= samplesIn(delay)
+			until -= ticksIn(delay)
 		}
-		for line.emitted+frameSamples <= until {
-			line.next(&frame)
+		for line.emitted+narrowFrame <= until {
+			line.next(&narrow)
+			twice.double(frame[:], narrow[:])
 			if err := to.WriteFrame(&frame); err != nil {
 				return err
 			}

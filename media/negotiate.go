@@ -6,7 +6,10 @@ import (
 	"slices"
 )
 
-const defaultPtime = 20
+const (
+	defaultPtime = 20 // ms
+	maxPtime     = 60
+)
 
 // terms is what was agreed with the peer. They are never changed, only replaced.
 type terms struct {
@@ -94,7 +97,7 @@ func clampPtime(ptime, maxptime int) int {
 	if maxptime > 0 {
 		ptime = min(ptime, maxptime)
 	}
-	return min(max(ptime/10*10, 10), 60)
+	return min(max(ptime/10*10, 10), maxPtime)
 }
 
 // offerStatement is the pure part of Offer. before is our last statement to this

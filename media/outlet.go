@@ -27,6 +27,9 @@ type outlet struct {
 	packets, octets uint64
 	failed          uint64
 	buf             [packetSize]byte
+
+	encoder encoder // of what players say, made when the first does
+	encodes kind    // what it makes
 }
 
 func newOutlet(c conn) *outlet {
@@ -80,7 +83,7 @@ func (o *outlet) leave(p *player) {
 // the end of what was sent.
 func (o *outlet) begin(owner any, now time.Time) {
 	o.owner = owner
-	clock := o.first + uint32(samplesIn(now.Sub(o.start)))
+	clock := o.first + uint32(ticksIn(now.Sub(o.start)))
 	if int32(clock-o.ts) > 0 {
 		o.ts = clock
 	}
@@ -102,10 +105,13 @@ func (o *outlet) speak(p *player, samples []int16) {
 	if marker {
 		o.begin(p, time.Now())
 	}
-	n := o.terms.audio.encode(o.buf[headerSize:], samples)
+	if k := o.terms.audio; o.encodes != k {
+		o.encoder, o.encodes = newEncoder(k), k
+	}
+	n := o.encoder.encode(o.buf[headerSize:], samples)
 	h := header{marker: marker, number: o.terms.number, seq: o.seq, ts: o.ts, ssrc: o.ssrc}
 	o.seq++
-	o.ts += uint32(n)
+	o.ts += uint32(len(samples) * clockRate / SampleRate)
 	o.send(&h, o.buf[:headerSize+n])
 }
 

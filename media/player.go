@@ -68,7 +68,7 @@ func (s *Session) Play(ctx context.Context, src Source) error {
 		if t := s.terms.Load(); t != nil {
 			ptime = t.ptime
 		}
-		want := ptime * clockRate / 1000
+		want := ptime * SampleRate / 1000
 		for len(pending) < want && !ended {
 			switch err := src.ReadFrame(&frame); {
 			case err == nil:

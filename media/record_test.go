@@ -45,14 +45,14 @@ func wavOf(t *testing.T, path string) ([]int16, time.Duration) {
 		t.Fatal(err)
 	}
 	sound := soundOf(t, src)
-	return sound[:min(len(sound), int(length*8000/time.Second))], length // without the filling of the last frame
+	return sound[:min(len(sound), int(length*16000/time.Second))], length // without the filling of the last frame
 }
 
 // record records what happens during f.
 func record(t *testing.T, s *media.Session, o media.RecordOptions, f func()) (media.Recorded, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "message.wav")
-	w, err := media.CreateWAV(path)
+	w, err := media.CreateWAV(path, 16000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestRecord(t *testing.T) {
 			if length != got.Duration {
 				t.Errorf("%d %%: file of %s, recorded %s", percent, length, got.Duration)
 			}
-			second := func(from, to float64) []int16 { return sound[int(from*8000):int(to*8000)] }
+			second := func(from, to float64) []int16 { return sound[int(from*16000):int(to*16000)] }
 			if l := mediatest.Level(second(0, 1.9)); !math.IsInf(l, -1) {
 				t.Errorf("%d %%: before the voice %.0f dBFS", percent, l)
 			}
@@ -165,7 +165,7 @@ func TestRecordFails(t *testing.T) {
 	bubble(t, func(t *testing.T, n *mediatest.Net, house *media.Engine) {
 		s := open(t, house, pbxAddr)
 		path := filepath.Join(t.TempDir(), "message.wav")
-		w, err := media.CreateWAV(path)
+		w, err := media.CreateWAV(path, 16000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestRecordFails(t *testing.T) {
 		if sound, _ := wavOf(t, path); len(sound) != 0 {
 			t.Errorf("%d samples", len(sound))
 		}
-		if _, err := media.CreateWAV(path); !errors.Is(err, os.ErrExist) {
+		if _, err := media.CreateWAV(path, 16000); !errors.Is(err, os.ErrExist) {
 			t.Errorf("over an old recording: %v", err)
 		}
 	})
@@ -279,7 +279,7 @@ func TestFullDisk(t *testing.T) {
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
 			t.Fatal(err)
 		}
-		w, err := media.CreateWAV(path)
+		w, err := media.CreateWAV(path, 16000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,7 +318,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func recordUntilKilled(path string) {
-	w, err := media.CreateWAV(path)
+	w, err := media.CreateWAV(path, 16000)
 	if err != nil {
 		panic(err)
 	}

@@ -47,7 +47,7 @@ type recording struct {
 }
 
 func (r *recording) WriteFrame(f *Frame) error {
-	if err := r.w.Write(f[:]); err != nil {
+	if err := r.w.WriteFrame(f); err != nil {
 		return err
 	}
 	if f.rms() < silenceLevel {

@@ -2,8 +2,8 @@ package media
 
 import "math"
 
-// The half-band filter that takes 16 kHz to 8 kHz: what lies above 4 kHz must go, or it
-// would be heard folded down. Every second coefficient of such a filter is zero but the
+// The half-band filter between 16 kHz and 8 kHz. On the way down, what lies above 4 kHz must go, or it would be heard
+// folded down; on the way up, its mirror image must not appear. Every second coefficient of such a filter is zero but the
 // middle one, which halves the work.
 const (
 	halfTaps  = 63
@@ -43,26 +43,67 @@ func bessel0(x float64) float64 {
 	return sum
 }
 
+// sincePast is the input that a filter needs from before.
+const sincePast = halfTaps - 1
+
 // halver turns 16 kHz sound into 8 kHz sound, piece by piece.
 type halver struct {
-	past [halfTaps - 1 + 2*frameSamples]float32
+	past [sincePast + frameSamples]float32
 }
 
-// halve makes one frame of 2·160 samples.
-func (h *halver) halve(out *Frame, in *[2 * frameSamples]int16) {
-	for i, v := range in {
-		h.past[halfTaps-1+i] = float32(v)
-	}
-	for i := range out {
-		w := (*[halfTaps]float32)(h.past[2*i:])
-		sum := w[halfDelay] * halfGain
-		for k, c := range halfBand {
-			d := 2*k + 1
-			sum += c * (w[halfDelay-d] + w[halfDelay+d])
+// halve makes len(in)/2 samples of out; in is even.
+func (h *halver) halve(out, in []int16) {
+	for len(in) > 0 {
+		n := min(len(in), frameSamples)
+		for i, v := range in[:n] {
+			h.past[sincePast+i] = float32(v)
 		}
-		out[i] = clamp(sum)
+		for i := range n / 2 {
+			w := (*[halfTaps]float32)(h.past[2*i:])
+			out[i] = clamp(w[halfDelay]*halfGain + halfSum(w))
+		}
+		copy(h.past[:sincePast], h.past[n:n+sincePast])
+		in, out = in[n:], out[n/2:]
 	}
-	copy(h.past[:halfTaps-1], h.past[2*frameSamples:])
+}
+
+// halfSum is what the odd coefficients make of a window.
+func halfSum(w *[halfTaps]float32) float32 {
+	sum := float32(0)
+	for k, c := range halfBand {
+		d := 2*k + 1
+		sum += c * (w[halfDelay-d] + w[halfDelay+d])
+	}
+	return sum
+}
+
+// doubler turns 8 kHz sound into 16 kHz sound, piece by piece. Every second sample is one that came in; those
+// between are made by the other half of the same filter.
+type doubler struct {
+	past [doublePast + narrowFrame]float32
+}
+
+const doublePast = 2*halfPairs - 1
+
+// double makes 2·len(in) samples of out.
+func (d *doubler) double(out, in []int16) {
+	for len(in) > 0 {
+		n := min(len(in), narrowFrame)
+		for i, v := range in[:n] {
+			d.past[doublePast+i] = float32(v)
+		}
+		for i := range n {
+			w := (*[2 * halfPairs]float32)(d.past[i:])
+			sum := float32(0)
+			for k, c := range halfBand {
+				sum += c * (w[halfPairs-1-k] + w[halfPairs+k])
+			}
+			out[2*i] = int16(w[halfPairs-1])
+			out[2*i+1] = clamp(sum * 2) // what was half of a sound is whole again
+		}
+		copy(d.past[:doublePast], d.past[n:n+doublePast])
+		in, out = in[n:], out[2*n:]
+	}
 }
 
 func clamp(v float32) int16 {

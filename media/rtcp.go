@@ -134,7 +134,7 @@ func (r *reporter) report(now time.Time) (rtcp.Packet, uint32) {
 	}
 	r.sent = o.packets
 	return &rtcp.SenderReport{
-		SSRC: o.ssrc, NTPTime: ntp(now), RTPTime: o.first + uint32(samplesIn(now.Sub(o.start))),
+		SSRC: o.ssrc, NTPTime: ntp(now), RTPTime: o.first + uint32(ticksIn(now.Sub(o.start))),
 		PacketCount: uint32(o.packets), OctetCount: uint32(o.octets), Reports: reports,
 	}, o.ssrc
 }
@@ -210,6 +210,6 @@ func (r *reporter) fill(st *SessionStats) {
 	defer r.mu.Unlock()
 	st.RoundTrip = r.round
 	st.RemoteLost = uint64(r.seen.TotalLost)
-	st.RemoteJitter = timeOf(int64(r.seen.Jitter))
+	st.RemoteJitter = timeOfTicks(int64(r.seen.Jitter))
 	st.RemoteLossNow = float64(r.seen.FractionLost) / 256
 }

@@ -99,7 +99,7 @@ func FuzzSession(f *testing.F) {
 		ear := &tap{}
 		a.addTap(ear)
 		var line timeline
-		var frame Frame
+		var frame [narrowFrame]int16
 		now := time.Now()
 		for i := range 6 {
 			for _, raw := range [][]byte{one, two} {
@@ -109,7 +109,7 @@ func FuzzSession(f *testing.F) {
 				}
 				a.take(&packet{buf: raw, from: peer, at: now.Add(time.Duration(i) * 20 * time.Millisecond)})
 			}
-			ear.drain(func(h *heard) { line.place(h, int64(i)*frameSamples) })
+			ear.drain(func(h *heard) { line.place(h, int64(i)*narrowFrame) })
 			line.next(&frame)
 		}
 		for _, sent := range out.sent {
@@ -140,11 +140,11 @@ func (c *captured) Close() error { return nil }
 func TestTimelineRuns(t *testing.T) {
 	for _, ppm := range []int64{-2000, 0, 2000} {
 		var line timeline
-		var frame Frame
-		h := heard{kind: kindPCMU, n: frameSamples, stream: 1, ts: 1 << 31}
+		var frame [narrowFrame]int16
+		h := heard{kind: kindPCMU, n: narrowFrame, stream: 1, ts: 1 << 31}
 		lost := 0
 		for i := range int64(15 * 60 * 50) {
-			now := i * frameSamples
+			now := i * narrowFrame
 			h.ts = 1<<31 + uint32(now+now*ppm/1e6)
 			line.place(&h, now)
 			if line.emitted+480 <= now {

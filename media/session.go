@@ -128,6 +128,9 @@ func (s *Session) Codec() string {
 	return t.audio.name()
 }
 
+// Rate is how many samples a second of the peer's sound are worth keeping: 8000 or 16000.
+func (s *Session) Rate() int { return narrowRate }
+
 // Digits gives the keys that the peer pressed, one for each press: RFC 4733.
 func (s *Session) Digits() <-chan rune { return s.digits }
 
@@ -300,7 +303,7 @@ func (s *Session) Stats() SessionStats {
 	st.Received, st.Duplicates, st.Late = in.received, in.duplicates, in.late
 	st.Stray, st.Malformed, st.Unknown = in.stray, in.malformed, in.unknown
 	st.Lost = uint64(s.in.lostBefore + s.in.lost())
-	st.Jitter = timeOf(int64(s.in.jitter))
+	st.Jitter = timeOfTicks(int64(s.in.jitter))
 	s.in.mu.Unlock()
 	s.out.mu.Lock()
 	st.Sent, st.Remote = s.out.packets, s.out.dest

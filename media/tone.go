@@ -8,7 +8,7 @@ import (
 
 const (
 	toneLevel = 0.2     // of full scale for each frequency: about -17 dBFS
-	toneFade  = 40      // samples at both ends of a tone, so that it does not click
+	toneFade  = 80      // samples at both ends of a tone, so that it does not click
 	forever   = 1 << 60 // samples
 )
 
@@ -47,7 +47,7 @@ func (t *tones) sample() int16 {
 	sum := 0.0
 	for _, freq := range t.freqs {
 		if freq > 0 {
-			sum += math.Sin(2 * math.Pi * freq * float64(t.at) / clockRate)
+			sum += math.Sin(2 * math.Pi * freq * float64(t.at) / SampleRate)
 		}
 	}
 	return int16(level * sum * math.MaxInt16)

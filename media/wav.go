@@ -17,29 +17,37 @@ const (
 	codeALaw   = 6
 	codeULaw   = 7
 	codeExtend = 0xfffe
-	flushEach  = clockRate / 4 // samples after which a recording reaches the system
-	syncEach   = clockRate     // and the disk
+	flushEach  = 4 // times a second a recording reaches the system
+	syncEach   = 1 // and the disk
 )
 
-// WAVWriter writes sound to a file, 16 bits at 8 kHz, so that the file is whole at any
+// WAVWriter writes sound to a file, 16 bits at 8 or 16 kHz, so that the file is whole at any
 // moment: the header is renewed four times a second and synced once, always after the
 // samples that it counts.
 type WAVWriter struct {
 	file    *os.File
+	rate    int
+	half    *halver // nil: the file is wide
 	buf     []byte
 	written int64 // samples in the file
 	synced  int64
 	closed  bool
 }
 
-// CreateWAV makes a new file. It must not exist.
-func CreateWAV(path string) (*WAVWriter, error) {
+// CreateWAV makes a new file of sound at rate Hz, 8000 or 16000. It must not exist.
+func CreateWAV(path string, rate int) (*WAVWriter, error) {
+	if rate != narrowRate && rate != SampleRate {
+		return nil, fmt.Errorf("create recording: %d Hz", rate)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create recording: %w", err)
 	}
-	w := &WAVWriter{file: f, buf: make([]byte, 0, 2*(flushEach+frameSamples))}
-	if err := writeHeader(f, 0); err != nil {
+	w := &WAVWriter{file: f, rate: rate, buf: make([]byte, 0, 2*(rate/flushEach+frameSamples))}
+	if rate == narrowRate {
+		w.half = &halver{}
+	}
+	if err := writeHeader(f, rate, 0); err != nil {
 		f.Close()
 		os.Remove(path)
 		return nil, fmt.Errorf("create recording: %w", err)
@@ -47,11 +55,21 @@ func CreateWAV(path string) (*WAVWriter, error) {
 	return w, nil
 }
 
-// Write adds samples.
+// WriteFrame adds f.
+func (w *WAVWriter) WriteFrame(f *Frame) error {
+	if w.half == nil {
+		return w.Write(f[:])
+	}
+	var narrow [narrowFrame]int16
+	w.half.halve(narrow[:], f[:])
+	return w.Write(narrow[:])
+}
+
+// Write adds samples of the file's own rate.
 func (w *WAVWriter) Write(samples []int16) error {
 	for _, v := range samples {
 		w.buf = binary.LittleEndian.AppendUint16(w.buf, uint16(v))
-		if len(w.buf) >= 2*flushEach {
+		if len(w.buf) >= 2*w.rate/flushEach {
 			if err := w.flush(); err != nil {
 				return fmt.Errorf("write recording: %w", err)
 			}
@@ -62,7 +80,7 @@ func (w *WAVWriter) Write(samples []int16) error {
 
 // Duration is how long the sound is so far.
 func (w *WAVWriter) Duration() time.Duration {
-	return timeOf(w.written + int64(len(w.buf)/2))
+	return lengthOf(w.written+int64(len(w.buf)/2), w.rate)
 }
 
 // flush hands the samples to the system, then the header that counts them.
@@ -71,10 +89,10 @@ func (w *WAVWriter) flush() error {
 	w.written += int64(n / 2)
 	w.buf = w.buf[:copy(w.buf, w.buf[n/2*2:])]
 	// Even when the disk is full: what reached it counts, and the header needs no new room.
-	if err := errors.Join(err, writeHeader(w.file, w.written)); err != nil {
+	if err := errors.Join(err, writeHeader(w.file, w.rate, w.written)); err != nil {
 		return err
 	}
-	if w.written-w.synced < syncEach {
+	if w.written-w.synced < int64(w.rate/syncEach) {
 		return nil
 	}
 	w.synced = w.written
@@ -95,8 +113,13 @@ func (w *WAVWriter) Close() error {
 	return nil
 }
 
-// writeHeader writes the header of a file with n samples.
-func writeHeader(f *os.File, n int64) error {
+// lengthOf is how long n samples at rate Hz last.
+func lengthOf(n int64, rate int) time.Duration {
+	return time.Duration(n) * (time.Second / time.Duration(rate))
+}
+
+// writeHeader writes the header of a file with n samples at rate Hz.
+func writeHeader(f *os.File, rate int, n int64) error {
 	size := uint32(min(2*n, math.MaxUint32-wavHeader))
 	h := make([]byte, 0, wavHeader)
 	h = append(h, "RIFF"...)
@@ -105,8 +128,8 @@ func writeHeader(f *os.File, n int64) error {
 	h = binary.LittleEndian.AppendUint32(h, 16)
 	h = binary.LittleEndian.AppendUint16(h, codePCM)
 	h = binary.LittleEndian.AppendUint16(h, 1)
-	h = binary.LittleEndian.AppendUint32(h, clockRate)
-	h = binary.LittleEndian.AppendUint32(h, 2*clockRate)
+	h = binary.LittleEndian.AppendUint32(h, uint32(rate))
+	h = binary.LittleEndian.AppendUint32(h, uint32(2*rate))
 	h = binary.LittleEndian.AppendUint16(h, 2)
 	h = binary.LittleEndian.AppendUint16(h, 16)
 	h = append(h, "data"...)
@@ -122,36 +145,41 @@ func RepairWAV(path string) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("repair recording: %w", err)
 	}
-	n, err := repair(f)
+	n, rate, err := repair(f)
 	err = errors.Join(err, f.Close())
 	if err != nil {
 		return 0, fmt.Errorf("repair recording: %w", err)
 	}
-	return timeOf(n), nil
+	return lengthOf(n, rate), nil
 }
 
-func repair(f *os.File) (int64, error) {
+// repair writes a true header and tells how many samples there are, and of what rate.
+func repair(f *os.File) (samples int64, rate int, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	samples := max(info.Size()-wavHeader, 0) / 2
+	rate = narrowRate
+	samples = max(info.Size()-wavHeader, 0) / 2
 	if info.Size() >= wavHeader {
-		var magic [4]byte
-		if _, err := f.ReadAt(magic[:], 0); err != nil {
-			return 0, err
+		var head [wavHeader]byte
+		if _, err := f.ReadAt(head[:], 0); err != nil {
+			return 0, 0, err
 		}
-		if m := string(magic[:]); m != "RIFF" && m != "\x00\x00\x00\x00" { // zeros: the length reached the disk before the header
-			return 0, errNoWAV
+		if m := string(head[:4]); m != "RIFF" && m != "\x00\x00\x00\x00" { // zeros: the length reached the disk before the header
+			return 0, 0, errNoWAV
+		}
+		if binary.LittleEndian.Uint32(head[24:]) == SampleRate {
+			rate = SampleRate
 		}
 	}
-	if err := writeHeader(f, samples); err != nil {
-		return 0, err
+	if err := writeHeader(f, rate, samples); err != nil {
+		return 0, 0, err
 	}
 	if err := f.Truncate(wavHeader + 2*samples); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return samples, f.Sync()
+	return samples, rate, f.Sync()
 }
 
 var errNoWAV = errors.New("not a WAV file that can be played")
@@ -222,7 +250,7 @@ func (w *wavFormat) readFormat(r io.ReaderAt, at, n int64) error {
 	switch {
 	case !known, w.channels != 1 && w.channels != 2:
 		return fmt.Errorf("%w: coding %d with %d bits and %d channels", errNoWAV, w.code, w.bits, w.channels)
-	case w.rate != clockRate && w.rate != 2*clockRate:
+	case w.rate != narrowRate && w.rate != SampleRate:
 		return fmt.Errorf("%w: %d Hz, use 8000 or 16000", errNoWAV, w.rate)
 	}
 	return nil
@@ -249,20 +277,20 @@ func (w *wavFormat) decode(dst []int16, raw []byte) int {
 	return n
 }
 
-// wavReader reads the sound of a WAV file at 8 kHz.
+// wavReader reads the sound of a WAV file.
 type wavReader struct {
 	*wavFormat
 	open   func() (io.ReaderAt, func() error, error) // for each piece anew, so that no file stays open
 	at     int64
 	raw    []byte // a piece of the file
-	halver halver
+	double doubler
 }
 
 // pieceTime is how much is read from the disk at once.
 const pieceTime = 1 // second
 
 func (r *wavReader) ReadFrame(f *Frame) error {
-	want := frameSamples * r.rate / clockRate
+	want := r.rate / 50
 	if len(r.raw) < want*r.block() {
 		if err := r.fill(); err != nil {
 			return err
@@ -271,14 +299,14 @@ func (r *wavReader) ReadFrame(f *Frame) error {
 	if len(r.raw) == 0 {
 		return io.EOF
 	}
-	var wide [2 * frameSamples]int16
-	n := r.decode(wide[:want], r.raw)
+	var sound Frame // what the file does not fill is silence
+	n := r.decode(sound[:want], r.raw)
 	r.raw = r.raw[n*r.block():]
-	if r.rate == clockRate {
-		copy(f[:], wide[:])
+	if r.rate == SampleRate {
+		*f = sound
 		return nil
 	}
-	r.halver.halve(f, &wide)
+	r.double.double(f[:], sound[:narrowFrame])
 	return nil
 }
 

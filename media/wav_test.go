@@ -113,7 +113,7 @@ func TestOpenWAV(t *testing.T) {
 				t.Fatalf("%s, %v", length, err)
 			}
 			all := readAll(t, src)
-			if len(all) != len(narrow) {
+			if len(all) != len(wide) {
 				t.Errorf("%d samples", len(all))
 			}
 			if l := level(all); math.Abs(l-(-9.03)) > 0.1 {
@@ -203,12 +203,8 @@ func TestHalfBand(t *testing.T) {
 	for freq := 50.0; freq < 7990; freq += 35 {
 		in := sine(freq, 16000, 16000, 0.9)
 		var h halver
-		var all []int16
-		for at := 0; at+2*frameSamples <= len(in); at += 2 * frameSamples {
-			var f Frame
-			h.halve(&f, (*[2 * frameSamples]int16)(in[at:]))
-			all = append(all, f[:]...)
-		}
+		all := make([]int16, len(in)/2)
+		h.halve(all, in)
 		gain := level(all) - level(in)
 		switch {
 		case freq <= 3400 && math.Abs(gain) > 0.1:
@@ -241,4 +237,67 @@ func FuzzWAV(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestDoubler: what was below 3.4 kHz is as loud as before, and its mirror image above 4 kHz is not heard.
+func TestDoubler(t *testing.T) {
+	for freq := 50.0; freq <= 3400; freq += 35 {
+		in := sine(freq, narrowRate, narrowRate, 0.9)
+		var d doubler
+		all := make([]int16, 2*len(in))
+		d.double(all, in)
+		if gain := level(all) - level(in); math.Abs(gain) > 0.1 {
+			t.Errorf("%.0f Hz: %.2f dB, want 0", freq, gain)
+		}
+		if image := levelAt(all, narrowRate-freq) - level(in); image > -65 {
+			t.Errorf("%.0f Hz: image of %.1f dB", freq, image)
+		}
+	}
+}
+
+// levelAt is the loudness of samples at freq Hz alone.
+func levelAt(samples []int16, freq float64) float64 {
+	samples = samples[frameSamples : len(samples)-frameSamples]
+	var re, im, weight float64
+	for i, v := range samples {
+		w := 1 - math.Cos(2*math.Pi*float64(i)/float64(len(samples))) // a window, lest the tone itself leaks
+		angle := 2 * math.Pi * freq * float64(i) / SampleRate
+		re, im, weight = re+w*float64(v)*math.Cos(angle), im+w*float64(v)*math.Sin(angle), weight+w
+	}
+	return 10 * math.Log10(2*(re*re+im*im)/(weight*weight)/(math.MaxInt16*math.MaxInt16)) // as level has it: a sine of power 1/2
+}
+
+// TestNarrowFile: a file of 8 kHz holds what a narrow line can carry, and plays at its right pitch.
+func TestNarrowFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.wav")
+	w, err := CreateWAV(path, narrowRate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := Tone(1000, 3*time.Second)
+	for f := (Frame{}); said.ReadFrame(&f) == nil; {
+		if err := w.WriteFrame(&f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil || w.Duration() != 3*time.Second {
+		t.Fatal(w.Duration(), err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != wavHeader+2*3*narrowRate {
+		t.Errorf("%d octets, %v", info.Size(), err)
+	}
+	if length, err := RepairWAV(path); err != nil || length != 3*time.Second {
+		t.Errorf("repaired to %s, %v", length, err)
+	}
+	src, length, err := OpenWAV(path)
+	if err != nil || length != 3*time.Second {
+		t.Fatal(length, err)
+	}
+	heard := readAll(t, src)
+	if l := levelAt(heard, 1000); math.Abs(l-level(heard)) > 0.1 {
+		t.Errorf("%.1f dBFS at 1000 Hz of %.1f", l, level(heard))
+	}
+	if _, err := CreateWAV(path+"2", 44100); err == nil {
+		t.Error("made a file of 44.1 kHz")
+	}
 }

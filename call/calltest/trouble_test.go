@@ -159,7 +159,7 @@ func TestRecover(t *testing.T) {
 			if !file {
 				return m.ID
 			}
-			w, err := media.CreateWAV(h.db.MessagePath(m.ID))
+			w, err := media.CreateWAV(h.db.MessagePath(m.ID), 8000)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	rate   = 8000
-	lowest = 100.0 // Hz, of what is looked for
-	top    = 3800.0
+	rate   = media.SampleRate
+	lowest = 100.0  // Hz, of what is looked for
+	narrow = 3800.0 // where the telephones of old end
+	top    = 7600.0
 	coarse = 20.0
 	// pure is the share of the whole energy that a tone must have to be one.
 	pure = 0.6
@@ -29,11 +30,18 @@ func Hear(samples []int16) float64 {
 	if Level(samples) < hush {
 		return 0
 	}
-	// A grid first, then the neighbourhood of its best point. The grid is finer than
-	// the main lobe of 50 ms.
+	if found := hearIn(samples, lowest, narrow); found > 0 {
+		return found
+	}
+	return hearIn(samples, narrow, top)
+}
+
+// hearIn looks for a tone from from to to Hz: on a grid first, then in the neighbourhood of its best point. The
+// grid is finer than the main lobe of 50 ms.
+func hearIn(samples []int16, from, to float64) float64 {
 	part := samples[:min(len(samples), rate/20)]
 	best, power := 0.0, 0.0
-	for f := lowest; f <= top; f += coarse {
+	for f := from; f <= to; f += coarse {
 		if p := goertzel(part, f); p > power {
 			best, power = f, p
 		}

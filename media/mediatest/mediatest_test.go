@@ -33,7 +33,7 @@ func samples(t *testing.T, src media.Source, frames int) []int16 {
 }
 
 func TestHear(t *testing.T) {
-	for freq := 200.0; freq <= 3400; freq += 37 {
+	for freq := 200.0; freq <= 7300; freq += 71 {
 		said := samples(t, mediatest.Say(freq), 13)
 		if got := mediatest.Hear(said); math.Abs(got-freq) > 1 {
 			t.Errorf("said %.0f, heard %.0f", freq, got)
@@ -49,19 +49,19 @@ func TestHear(t *testing.T) {
 			t.Errorf("said %.0f, heard %.0f too", freq, freq+150)
 		}
 	}
-	noise := make([]int16, 2000)
+	noise := make([]int16, 4000)
 	for i := range noise {
 		noise[i] = int16(rand.IntN(20000) - 10000)
 	}
 	l := media.NewLibrary("")
 	for name, s := range map[string][]int16{
 		"nothing":  nil,
-		"silence":  make([]int16, 2000),
+		"silence":  make([]int16, 4000),
 		"whisper":  {1, -1, 1, -1, 1, -1},
 		"noise":    noise,
 		"two":      samples(t, media.Busy(), 13),
-		"speech":   samples(t, l.Prompt("leave-message"), 40)[4000:6000],
-		"constant": constant(5000, 2000),
+		"speech":   samples(t, l.Prompt("leave-message"), 40)[8000:12000],
+		"constant": constant(5000, 4000),
 	} {
 		if got := mediatest.Hear(s); got != 0 {
 			t.Errorf("%s: heard %.0f Hz", name, got)
