@@ -347,6 +347,13 @@ func (in *inlet) begun() bool {
 	return in.started
 }
 
+// present is the SSRC of the stream that we believe.
+func (in *inlet) present() (ssrc uint32, known bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.ssrc, in.started
+}
+
 // reject counts a datagram that is no RTP.
 func (in *inlet) reject() {
 	in.mu.Lock()

@@ -22,8 +22,9 @@ type terms struct {
 	rtcp      netip.AddrPort
 	direction direction // ours
 	held      bool
-	ptime     int // ms of sound in the packets we send
-	maxptime  int // ms, 0 when there is no limit
+	ptime     int  // ms of sound in the packets we send
+	maxptime  int  // ms, 0 when there is no limit
+	mux       bool // RTCP shares the port of RTP
 }
 
 func (t *terms) sends() bool { return t.direction&dirSend != 0 }
@@ -42,8 +43,10 @@ func answerOffer(d *description, prefer []kind) (*statement, *terms, error) {
 		formats:   []format{codec}, // one codec: a peer that may switch at will makes each bridge convert
 		direction: d.direction.mirror(),
 		ptime:     clampPtime(d.ptime, d.maxptime),
+		mux:       d.mux, // RFC 5761 §5.1.1: only when it was offered
 	}
 	t := newTerms(d, codec)
+	t.share(d.mux)
 	t.recv[codec.number] = codec.kind
 	// RFC 3264 §6.1: the numbers of the offer, and nothing that was not offered.
 	if e, ok := d.event(); ok {
@@ -65,6 +68,7 @@ func acceptAnswer(offer *statement, d *description) (*terms, error) {
 		return nil, fmt.Errorf("no codec in common: %w", ErrNotAcceptable)
 	}
 	t := newTerms(d, codec)
+	t.share(offer.mux && d.mux) // RFC 5761 §5.1.1: both must have said it
 	for _, f := range offer.formats {
 		t.recv[f.number] = f.kind // what we offered is what we may get: RFC 3264 §5.1
 	}
@@ -89,6 +93,13 @@ func newTerms(d *description, codec format) *terms {
 	return t
 }
 
+// share notes whether RTCP goes over the port of RTP.
+func (t *terms) share(mux bool) {
+	if t.mux = mux; mux {
+		t.rtcp = t.remote
+	}
+}
+
 // clampPtime makes a wish for packet length into one that we can keep.
 func clampPtime(ptime, maxptime int) int {
 	if ptime == 0 {
@@ -106,7 +117,7 @@ func offerStatement(before *statement, prefer, all []kind, event uint8, ptime in
 	st := &statement{audio: 0, direction: both, ptime: clampPtime(ptime, 0)}
 	if before != nil {
 		// RFC 3264 §8: an m= line once agreed keeps its place.
-		st.lines, st.audio = before.lines, before.audio
+		st.lines, st.audio, st.mux = before.lines, before.audio, before.mux
 	}
 	order := slices.DeleteFunc(slices.Clone(prefer), func(k kind) bool { return !slices.Contains(all, k) })
 	for _, k := range all {

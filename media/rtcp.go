@@ -26,8 +26,12 @@ type reporter struct {
 	learnt   netip.AddrPort // where the peer's reports come from
 	lastSR   uint32         // the middle of the peer's NTP time: RFC 3550 §6.4.1
 	lastSRAt time.Time
+	learntAt time.Time            // when it sent the last one
 	seen     rtcp.ReceptionReport // the peer's last report on us
+	seenAt   time.Time
+	notes    uint64 // reports on us
 	round    time.Duration
+	bad      uint64 // datagrams that were none, or not the peer's
 }
 
 func (r *reporter) init(s *Session) {
@@ -81,9 +85,19 @@ func (r *reporter) send(now time.Time, more ...rtcp.Packet) {
 		r.s.log.Debug("report not made", "error", err)
 		return
 	}
-	if _, err := r.s.rtcp.WriteToUDPAddrPort(b, to); err != nil {
+	if err := r.write(b, to); err != nil {
 		r.s.log.Debug("report not sent", "error", err)
 	}
+}
+
+// write sends a compound packet from the socket that the peer expects it from.
+func (r *reporter) write(b []byte, to netip.AddrPort) error {
+	from := r.s.rtcp
+	if t := r.s.terms.Load(); t != nil && t.mux {
+		from = r.s.rtp // RFC 5761 §5.1.1
+	}
+	_, err := from.WriteToUDPAddrPort(b, to)
+	return err
 }
 
 // target is where the peer wants reports: where its own come from, else what its SDP says,
@@ -98,6 +112,8 @@ func (r *reporter) target() netip.AddrPort {
 	learnt := r.learnt
 	r.mu.Unlock()
 	switch {
+	case t.mux:
+		return dest
 	case learnt.IsValid():
 		return learnt
 	case dest == t.remote:
@@ -162,30 +178,43 @@ func (s *Session) readRTCP() {
 	}
 }
 
-// take reads a compound packet. Only the host that we send to is listened to.
+// learntIdle is how long the peer's reports must have been missing before others from its host may take their place.
+const learntIdle = 3 * reportTime
+
+// take reads a compound packet. Only the host that we send to is listened to, from the port that its reports came from
+// before, and only about the stream that we believe. A goodbye ends nothing: that is for signalling to say.
 func (r *reporter) take(b []byte, from netip.AddrPort, now time.Time) {
-	if from.Addr() != r.s.out.target().Addr() {
-		return
-	}
-	packets, err := rtcp.Unmarshal(b)
-	if err != nil {
-		return
-	}
+	host := r.s.out.target().Addr()
+	stream, known := r.s.in.present()
 	r.s.out.mu.Lock()
 	ours := r.s.out.ssrc
 	r.s.out.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.learnt = from
+	if from.Addr() != host || r.learnt.IsValid() && r.learnt != from && now.Sub(r.learntAt) < learntIdle {
+		r.bad++
+		return
+	}
+	packets, err := rtcp.Unmarshal(b)
+	if err != nil {
+		r.bad++
+		return
+	}
 	for _, p := range packets {
+		// RFC 3611: extended reports are welcome, and say nothing that we need. What else there may be is passed over.
 		switch p := p.(type) {
 		case *rtcp.SenderReport:
+			if known && p.SSRC != stream {
+				r.bad++
+				return
+			}
 			r.lastSR, r.lastSRAt = uint32(p.NTPTime>>16), now
 			r.note(p.Reports, ours, now)
 		case *rtcp.ReceiverReport:
 			r.note(p.Reports, ours, now)
 		}
 	}
+	r.learnt, r.learntAt = from, now
 }
 
 // note keeps what the peer says about our stream.
@@ -194,7 +223,8 @@ func (r *reporter) note(reports []rtcp.ReceptionReport, ours uint32, now time.Ti
 		if rr.SSRC != ours {
 			continue
 		}
-		r.seen = rr
+		r.seen, r.seenAt = rr, now
+		r.notes++
 		if rr.LastSenderReport != 0 {
 			// RFC 3550 §6.4.1: in units of 1/65536 s, modulo 2^32.
 			d := uint32(ntp(now)>>16) - rr.LastSenderReport - rr.Delay
@@ -205,11 +235,25 @@ func (r *reporter) note(reports []rtcp.ReceptionReport, ours uint32, now time.Ti
 	}
 }
 
+// hearsay is what the peer says of our stream.
+type hearsay struct {
+	count  uint64 // reports so far
+	loss   float64
+	jitter time.Duration
+}
+
+func (r *reporter) heard() (hearsay, time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return hearsay{r.notes, 100 * float64(r.seen.FractionLost) / 256, timeOfTicks(int64(r.seen.Jitter))}, r.round
+}
+
 func (r *reporter) fill(st *SessionStats) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st.RoundTrip = r.round
 	st.RemoteLost = uint64(r.seen.TotalLost)
+	st.BadReports = r.bad
 	st.RemoteJitter = timeOfTicks(int64(r.seen.Jitter))
 	st.RemoteLossNow = float64(r.seen.FractionLost) / 256
 }

@@ -72,6 +72,9 @@ func (p *packet) parse() bool {
 	return p.number < 64 || p.number > 95
 }
 
+// isReport tells RTCP from RTP on one port: RFC 5761 §4.
+func isReport(b []byte) bool { return len(b) >= 2 && b[0]>>6 == 2 && b[1] >= 192 && b[1] <= 223 }
+
 // write puts the header into b.
 func (h *header) write(b []byte) {
 	b[0] = 2 << 6

@@ -65,6 +65,7 @@ type description struct {
 	direction direction
 	ptime     int // ms, 0 when not said
 	maxptime  int
+	mux       bool // RTCP may come on the port of RTP: RFC 5761
 }
 
 // held reports whether the peer listens no more.
@@ -237,6 +238,8 @@ func (d *description) attribute(key, value string) {
 		d.ptime = milliseconds(value)
 	case "maxptime":
 		d.maxptime = milliseconds(value)
+	case "rtcp-mux":
+		d.mux = true
 	}
 }
 
@@ -354,6 +357,7 @@ type statement struct {
 	formats   []format
 	direction direction
 	ptime     int
+	mux       bool
 }
 
 // marshal writes the statement. The order of lines and the CRLF are those of RFC 8866 §5.
@@ -388,8 +392,7 @@ func (s *statement) marshal(version uint64) ([]byte, error) {
 	return d.Marshal()
 }
 
-// audioLine is our stream. It says nothing of rtcp-mux, which refuses it: RFC 5761 §5.1.1; nor of
-// ICE or DTLS, which is how their offers are declined.
+// audioLine is our stream. It says nothing of ICE or DTLS, which is how their offers are declined.
 func (s *statement) audioLine() *sdp.MediaDescription {
 	profile := "RTP/AVP"
 	if len(s.lines) > 0 {
@@ -410,5 +413,8 @@ func (s *statement) audioLine() *sdp.MediaDescription {
 	m.Attributes = append(m.Attributes,
 		sdp.NewAttribute("ptime", strconv.Itoa(s.ptime)),
 		sdp.NewPropertyAttribute(s.direction.String()))
+	if s.mux {
+		m.Attributes = append(m.Attributes, sdp.NewPropertyAttribute("rtcp-mux"))
+	}
 	return m
 }

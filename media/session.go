@@ -39,6 +39,7 @@ type Session struct {
 	in      inlet
 	out     *outlet
 	reports reporter
+	gauge   gauge
 	sink    atomic.Pointer[link]
 	taps    atomic.Pointer[[]*tap]
 	tapsMu  sync.Mutex
@@ -78,6 +79,7 @@ func newSession(e *Engine, p pair) *Session {
 		s.public = netip.AddrPortFrom(a, p.local.Port())
 	}
 	s.reports.init(s)
+	s.gauge.init(time.Now())
 	return s
 }
 
@@ -161,6 +163,7 @@ func (w *watch) heard() {
 // sweep is called once a second.
 func (s *Session) sweep(now time.Time) {
 	s.reports.sweep(now)
+	s.measure(now)
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
 	t := s.terms.Load()
@@ -210,6 +213,10 @@ func (s *Session) isDone() bool {
 
 // take does with a packet all that is done with it.
 func (s *Session) take(p *packet) {
+	if t := s.terms.Load(); t != nil && t.mux && isReport(p.buf) {
+		s.reports.take(p.buf, p.from, p.at)
+		return
+	}
 	if !p.parse() {
 		s.in.reject()
 		return
@@ -293,6 +300,7 @@ type SessionStats struct {
 	RemoteLost         uint64        // what the peer misses of ours
 	RemoteJitter       time.Duration
 	RemoteLossNow      float64 // fraction in its last report
+	BadReports         uint64  // RTCP that was none, or not the peer's
 }
 
 // Stats counts.
