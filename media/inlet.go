@@ -66,7 +66,7 @@ type inlet struct {
 }
 
 type inletStats struct {
-	received, octets, duplicates, late, stray, malformed, unknown uint64
+	received, octets, duplicates, late, stray, malformed, unknown, unopened uint64
 }
 
 // rival is a source that is not believed (yet).
@@ -359,4 +359,11 @@ func (in *inlet) reject() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.stats.malformed++
+}
+
+// refuse counts a datagram that was not protected as agreed.
+func (in *inlet) refuse() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.stats.unopened++
 }

@@ -22,9 +22,12 @@ type terms struct {
 	rtcp      netip.AddrPort
 	direction direction // ours
 	held      bool
-	ptime     int  // ms of sound in the packets we send
-	maxptime  int  // ms, 0 when there is no limit
-	mux       bool // RTCP shares the port of RTP
+	ptime     int     // ms of sound in the packets we send
+	maxptime  int     // ms, 0 when there is no limit
+	mux       bool    // RTCP shares the port of RTP
+	secured   bool    // nothing may be sent or taken in the clear
+	seal      *sealer // of what we send; nil: plain, or no key yet
+	open      *opener // of what the peer sends
 }
 
 func (t *terms) sends() bool { return t.direction&dirSend != 0 }
@@ -226,6 +229,7 @@ func (s *Session) say(st *statement) ([]byte, error) {
 
 // agree puts the terms into force.
 func (s *Session) agree(t *terms) {
+	s.guard(t)
 	s.terms.Store(t)
 	// Hold by 0.0.0.0 moves nothing, nor does the resume after it.
 	moved := t.remote.IsValid() && t.remote != s.claimed

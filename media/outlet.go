@@ -14,6 +14,7 @@ type outlet struct {
 	mu      sync.Mutex
 	conn    conn
 	terms   *terms
+	seal    *sealer // nil: packets are plain
 	dest    netip.AddrPort
 	players []*player // the last one speaks; while there is any, bridges are silent
 
@@ -26,23 +27,24 @@ type outlet struct {
 
 	packets, octets uint64
 	failed          uint64
-	buf             [packetSize]byte
+	buf             [packetSize + sealRoom]byte
 
 	encoder encoder // of what players say, made when the first does
 	encodes kind    // what it makes
 }
 
 func newOutlet(c conn) *outlet {
-	// RFC 3550 §5.1: all three are random.
+	// RFC 3550 §5.1: all three are random. RFC 3711 §3.3.1: a number in the lower half, or a peer that misses the
+	// first packets may count the rounds wrongly.
 	first := rand.Uint32()
-	return &outlet{conn: c, ssrc: rand.Uint32(), seq: uint16(rand.Uint32()), ts: first, first: first, start: time.Now()}
+	return &outlet{conn: c, ssrc: rand.Uint32(), seq: uint16(rand.Uint32N(1 << 15)), ts: first, first: first, start: time.Now()}
 }
 
 // renew puts new terms into force.
 func (o *outlet) renew(t *terms, moved bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.terms = t
+	o.terms, o.seal = t, t.seal
 	if moved {
 		o.dest = t.remote
 	}
@@ -91,7 +93,9 @@ func (o *outlet) begin(owner any, now time.Time) {
 
 // ready reports whether anything may be sent at all. RFC 3264 §8.4: nothing goes to a
 // peer that put us on hold.
-func (o *outlet) ready() bool { return o.terms != nil && o.terms.sends() && o.dest.IsValid() }
+func (o *outlet) ready() bool {
+	return o.terms != nil && o.terms.sends() && o.dest.IsValid() && (o.seal != nil || !o.terms.secured)
+}
 
 // speak sends samples for p, unless another player speaks.
 func (o *outlet) speak(p *player, samples []int16) {
@@ -118,12 +122,19 @@ func (o *outlet) speak(p *player, samples []int16) {
 // send writes h over the first octets of b and sends b.
 func (o *outlet) send(h *header, b []byte) {
 	h.write(b)
+	plain := len(b)
+	if o.seal != nil {
+		if b = o.seal.sealRTP(b, h); b == nil {
+			o.failed++
+			return
+		}
+	}
 	if _, err := o.conn.WriteToUDPAddrPort(b, o.dest); err != nil {
 		o.failed++ // no route, a full queue: sound is not sent twice
 		return
 	}
 	o.packets++
-	o.octets += uint64(len(b) - headerSize)
+	o.octets += uint64(plain - headerSize)
 }
 
 // link carries what one session hears to the other. Its fields belong to the read loop

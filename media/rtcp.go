@@ -85,6 +85,9 @@ func (r *reporter) send(now time.Time, more ...rtcp.Packet) {
 		r.s.log.Debug("report not made", "error", err)
 		return
 	}
+	if b = r.s.sealReport(b); b == nil {
+		return
+	}
 	if err := r.write(b, to); err != nil {
 		r.s.log.Debug("report not sent", "error", err)
 	}
@@ -174,7 +177,7 @@ func (s *Session) readRTCP() {
 			continue
 		}
 		failed = 0
-		s.reports.take(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
+		s.takeReport(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
 	}
 }
 

@@ -34,6 +34,7 @@ type Session struct {
 	wish    atomic.Pointer[wish]
 	policy  atomic.Pointer[[]kind] // what is offered to this peer, in order
 	terms   atomic.Pointer[terms]
+	gate    atomic.Pointer[gate] // nil: packets are plain
 	changed chan struct{}
 
 	in      inlet
@@ -184,7 +185,7 @@ const readErrors = 100 // in a row, after which a socket is taken for broken
 
 // readRTP is the read loop.
 func (s *Session) readRTP() {
-	buf := make([]byte, packetSize)
+	buf := make([]byte, packetSize, packetSize+sealRoom)
 	var p packet
 	failed := 0
 	for {
@@ -214,7 +215,11 @@ func (s *Session) isDone() bool {
 // take does with a packet all that is done with it.
 func (s *Session) take(p *packet) {
 	if t := s.terms.Load(); t != nil && t.mux && isReport(p.buf) {
-		s.reports.take(p.buf, p.from, p.at)
+		s.takeReport(p.buf, p.from, p.at)
+		return
+	}
+	if g := s.gate.Load(); g != nil && !g.admit(p) {
+		s.in.refuse()
 		return
 	}
 	if !p.parse() {
@@ -295,6 +300,7 @@ type SessionStats struct {
 	Duplicates, Late   uint64
 	Stray              uint64 // from sources that were not believed
 	Malformed, Unknown uint64 // no RTP; RTP with a payload that was not agreed
+	Unopened           uint64 // not protected with the key that was agreed
 	Jitter             time.Duration
 	RoundTrip          time.Duration // as the peer's last report lets us reckon
 	RemoteLost         uint64        // what the peer misses of ours
@@ -310,6 +316,7 @@ func (s *Session) Stats() SessionStats {
 	in := s.in.stats
 	st.Received, st.Duplicates, st.Late = in.received, in.duplicates, in.late
 	st.Stray, st.Malformed, st.Unknown = in.stray, in.malformed, in.unknown
+	st.Unopened = in.unopened
 	st.Lost = uint64(s.in.lostBefore + s.in.lost())
 	st.Jitter = timeOfTicks(int64(s.in.jitter))
 	s.in.mu.Unlock()
