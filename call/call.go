@@ -53,10 +53,11 @@ type Call struct {
 	kept   chan struct{} // closed once all that is known so far is in the store; the run loop's own
 
 	// What follows belongs to the run loop and its steps.
-	handover *handover         // a transfer under way
-	replaced map[*Party]*Party // who took the place of whom in the middle of a step
-	parting  *parting          // why a party is about to leave
-	q850     int               // why a party ended the call, in the words of telephone networks
+	handover   *handover         // a transfer under way
+	replaced   map[*Party]*Party // who took the place of whom in the middle of a step
+	parting    *parting          // why a party is about to leave
+	diversions []diversion       // users whose phones sent the call on, oldest first
+	q850       int               // why a party ended the call, in the words of telephone networks
 
 	caller *Party // nil until a phone of an originated call is answered
 

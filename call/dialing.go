@@ -90,6 +90,8 @@ func (e ending) next() bool {
 		return !e.rang // or the called party would be rung once more
 	case code == 401, code == 402, code == 403, code == 407:
 		return true
+	case code >= 300 && code < 400: // elsewhere, where we do not follow
+		return true
 	}
 	return false
 }
@@ -128,7 +130,7 @@ func (e ending) passedOn(t dialplan.TrunkChoice) dialplan.Reject {
 	case 408, 480, 487:
 		r.Reason, r.Outcome = "No answer", store.OutcomeNoAnswer
 	}
-	if r.Code < 400 || r.Code > 699 { // a redirection is not followed: it is the carrier's business, and would be on our bill
+	if r.Code < 400 || r.Code > 699 {
 		r.Code = 480
 	}
 	return r
@@ -176,6 +178,7 @@ func (c *Call) inviteOver(ctx context.Context, s dialing, t dialplan.TrunkChoice
 	}
 	o := sip.Outgoing{Trunk: t.ID, Number: t.Number, Called: sip.Identity{User: t.Number}, Emergency: s.Emergency, Sound: sound, Call: c.id}
 	s.present(&o, t, row)
+	c.tellDiversions(&o, s.party)
 	if !s.party.answered {
 		o.MaxForwards = s.party.Leg.MaxForwards() - 1
 	}

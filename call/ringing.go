@@ -40,6 +40,9 @@ func (s ringing) Run(ctx context.Context, c *Call) Step {
 		case errors.Is(err, errHungUp):
 			return nil
 		}
+		if d := (*diverted)(nil); errors.As(err, &d) {
+			return c.divert(s, d)
+		}
 	}
 	switch {
 	case errors.Is(err, errBusy):
@@ -101,7 +104,7 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 		carried, breadth = caller.Leg.Carried().Split(len(phones))
 		phones = phones[:breadth]
 	}
-	f := &fork{call: c, caller: caller, carried: carried, early: len(phones) == 1, news: make(chan forkNews)}
+	f := &fork{call: c, caller: caller, carried: carried, early: len(phones) == 1, personal: len(g.Targets) == 1, news: make(chan forkNews)}
 	forked, lose := context.WithCancelCause(ctx)
 	var attempts sync.WaitGroup
 	for _, b := range phones {
@@ -121,11 +124,12 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 
 // fork is one group being rung.
 type fork struct {
-	call    *Call
-	caller  *Party
-	carried sip.Carried
-	early   bool          // sound before the answer can only come from one phone
-	news    chan forkNews // unbuffered: who hands over an answer knows that it won
+	call     *Call
+	caller   *Party
+	carried  sip.Carried
+	early    bool          // sound before the answer can only come from one phone
+	personal bool          // all phones are of one person, who may send the call on
+	news     chan forkNews // unbuffered: who hands over an answer knows that it won
 
 	heard  func()        // stops what a caller hears who is already connected
 	rings  bool          // and that is the ringing
@@ -170,7 +174,11 @@ func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Pa
 				if n.cause.Code >= 600 && n.cause.Code != 600 {
 					return nil, errDeclined
 				}
-				f.busy = f.busy || n.cause.Code == 486 || n.cause.Code == 600
+				moved := n.cause.Moved
+				if moved != nil && f.personal && f.caller != nil {
+					return nil, &diverted{by: n.party.Who, to: *moved, rang: f.rang} // it speaks for them all, as 6xx does
+				}
+				f.busy = f.busy || n.cause.Code == 486 || n.cause.Code == 600 || moved != nil
 			case n.progress.Code >= 180:
 				f.rang = true
 				f.tell(ctx, n)
@@ -320,6 +328,7 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, carr
 	} else {
 		o.From = shown(c.copyRecord().Callee)
 	}
+	c.tellDiversions(&o, caller)
 	leg, err := c.engine.SIP.Invite(ctx, o)
 	if err != nil {
 		sound.Close()

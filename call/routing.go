@@ -15,6 +15,8 @@ type routing struct {
 	dialed string
 	rights store.ID // of the user who sent the party here; empty: the party's own
 	trunk  store.ID // of the stranger who sent the party here: who calls from outside has no rights to lend
+
+	diverted bool // a phone of that user sent the call on
 }
 
 func (s routing) Parties() []*Party { return []*Party{s.party} }
@@ -23,6 +25,9 @@ func (s routing) String() string    { return "routing" }
 func (s routing) Run(_ context.Context, c *Call) Step {
 	d, reasons := c.plan.Route(dialplan.Query{From: s.from(c), Dialed: s.dialed, At: time.Now()})
 	c.because(reasons...)
+	if s.diverted {
+		d = c.afterDiversion(d)
+	}
 	return c.follow(s.party, d)
 }
 

@@ -116,7 +116,7 @@ type Outgoing struct {
 	// Trunk is the trunk to use instead of To, and Number what is called there, in the trunk's format.
 	Trunk  store.ID
 	Number string
-	// Presented and Diverted are told to the trunk's carrier.
+	// Presented is told to the trunk's carrier, and Diverted also to phones.
 	Presented Presentation
 	Diverted  []Diversion
 	// Emergency calls are let out however many calls the trunk carries.
@@ -171,6 +171,8 @@ type Cause struct {
 	Remote    bool // the peer ended it
 	Elsewhere bool // somebody else answered: CANCEL says so, and phones log no missed call
 	Q850      int  // the cause as telephone networks know it; 0: none was told, and that of Code is sent
+	// Moved is where a phone sends the call instead; nil: nowhere.
+	Moved *Redirection
 }
 
 // Refusal is an answer of 300 and above to a request of ours.

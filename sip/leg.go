@@ -56,7 +56,7 @@ type Leg struct {
 	asserted    Identity      // incoming
 	anonymous   bool          // incoming: asked for
 	diverted    []Diversion   // incoming
-	extra       []field       // of a trunk: what its INVITE has beyond others
+	extra       []field       // outgoing: what its INVITE has beyond others
 	release     func()        // of a trunk: gives its place back
 	dialed      string        // incoming
 	caller      Identity      // incoming

@@ -164,6 +164,7 @@ type course struct {
 	heard int   // the turn of the latest answer
 	why   Cause // the latest failure
 	old   map[int]*attempt
+	been  []string // the addresses that redirected the call
 }
 
 // attempt is an INVITE that was left for another place and may still be answered.

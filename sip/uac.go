@@ -56,6 +56,7 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 		l.maxForwards = 70
 	}
 	host, _ := s.host(h)
+	l.extra = divertedFields(host, o.Diverted)
 	l.dialog = dialog{
 		local: nameAddr(o.From, host), remote: nameAddr(o.Called, host),
 		target: o.To.Contact, routes: slices.Clone(o.To.Path), // RFC 3327 §5.3: the way back to the phone
@@ -185,8 +186,13 @@ func (l *Leg) progressed(res *sipmsg.Response) {
 		if err := l.dial(l.s.ctx, l.outgoing.Body()); err != nil { // RFC 4028 §7.3
 			l.end(Cause{Code: 408, Reason: "Connection Lost"})
 		}
+	case l.redirected(res):
 	default: // sipgo has sent the ACK
-		l.end(Cause{Code: res.StatusCode, Reason: clip(res.Reason, 80), Remote: true, Q850: q850Of(res)})
+		c := Cause{Code: res.StatusCode, Reason: clip(res.Reason, 80), Remote: true, Q850: q850Of(res)}
+		if l.course == nil {
+			c.Moved = redirection(res)
+		}
+		l.end(c)
 	}
 }
 

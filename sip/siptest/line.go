@@ -445,7 +445,10 @@ var reasons = map[int]string{
 }
 
 // Refuse declines an incoming call.
-func (l *Line) Refuse(code int) error {
+func (l *Line) Refuse(code int) error { return l.RefuseWith(code) }
+
+// RefuseWith declines an incoming call with more headers in the answer, as "Name: value": a Contact, for one.
+func (l *Line) RefuseWith(code int, headers ...string) error {
 	if l.isOver() {
 		return ErrOver
 	}
@@ -454,7 +457,7 @@ func (l *Line) Refuse(code int) error {
 		reason = "Refused"
 	}
 	l.end(code, "")
-	l.p.reply(l.invite, code, reason, l.localTag, nil)
+	l.p.reply(l.invite, code, reason, l.localTag, nil, headers...)
 	return nil
 }
 
