@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -47,7 +46,8 @@ type house struct {
 
 	setupToken string // shown on the console while nobody can sign in
 	ready      *readiness
-	preload    sync.WaitGroup // of sounds, behind the start
+	preload    sync.WaitGroup // of sounds, behind the start, and who minds the memory
+	rest       func()         // ends the latter; nil before that
 }
 
 // serve runs the house until ctx ends, then lets running calls finish.
@@ -146,11 +146,12 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 		return nil, err
 	}
 	h.ready.set(true)
-	// What reading the contract and filling the snapshots left behind goes back to the machine: it is small.
+	minding, rest := context.WithCancel(context.WithoutCancel(ctx))
+	h.rest = rest
 	h.preload.Add(1)
 	go func() {
 		defer h.preload.Done()
-		debug.FreeOSMemory()
+		mindMemory(minding)
 	}()
 	return h, nil
 }
@@ -196,6 +197,9 @@ func (h *house) close() error {
 	}
 	if h.media != nil {
 		errs = append(errs, h.media.Close())
+	}
+	if h.rest != nil {
+		h.rest()
 	}
 	h.preload.Wait()
 	h.bus.Close()
