@@ -36,6 +36,9 @@ type Engine struct {
 	stop chan struct{}
 	wg   sync.WaitGroup
 
+	first  sync.Once // the first session is opened
+	poller *poller   // of the sockets of this machine; nil: each has a goroutine
+
 	mu       sync.Mutex
 	closed   bool
 	sessions map[*Session]struct{}
@@ -54,9 +57,6 @@ type Stats struct {
 
 // NewEngine makes an engine. It must be closed.
 func NewEngine(c Config) *Engine {
-	if c.Network == nil {
-		c.Network = machine{}
-	}
 	if c.Timeout <= 0 {
 		c.Timeout = defaultTimeout
 	}
@@ -77,7 +77,7 @@ func (e *Engine) Open(local netip.Addr) (*Session, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	p, err := openPair(context.Background(), e.cfg.Network, local, e.cfg.Low, e.cfg.High, int(e.turn.Add(1)))
+	p, err := openPair(context.Background(), e.network(), local, e.cfg.Low, e.cfg.High, int(e.turn.Add(1)))
 	if err != nil {
 		return nil, fmt.Errorf("open session at %s: %w", local, err)
 	}
@@ -99,6 +99,22 @@ func (e *Engine) Open(local netip.Addr) (*Session, error) {
 	return s, nil
 }
 
+// network is where sockets come from. The threads that read those of this machine are made when there is a first one.
+func (e *Engine) network() Network {
+	if e.cfg.Network != nil {
+		return e.cfg.Network
+	}
+	e.first.Do(func() {
+		p, err := newPoller()
+		if err != nil {
+			e.cfg.Log.Info("each socket of a call is read by itself", "reason", err)
+			return
+		}
+		e.poller = p
+	})
+	return machine{e.poller}
+}
+
 // Close closes all sessions and waits for every goroutine of the engine.
 func (e *Engine) Close() error {
 	e.mu.Lock()
@@ -110,6 +126,10 @@ func (e *Engine) Close() error {
 	}
 	for _, s := range e.all() {
 		s.Close()
+	}
+	e.first.Do(func() {}) // nobody makes threads any more
+	if !already && e.poller != nil {
+		e.poller.close()
 	}
 	e.wg.Wait()
 	return nil

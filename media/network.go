@@ -13,7 +13,9 @@ type Network interface {
 }
 
 // machine is the network of this computer.
-type machine struct{}
+type machine struct {
+	poller *poller // who reads the sockets; nil: a goroutine for each
+}
 
 func (machine) ListenPacket(ctx context.Context, addr netip.AddrPort) (net.PacketConn, error) {
 	network := "udp4"
@@ -133,6 +135,13 @@ func bindPair(ctx context.Context, n Network, addr netip.AddrPort) (pair, error)
 }
 
 func bind(ctx context.Context, n Network, addr netip.AddrPort) (conn, netip.AddrPort, error) {
+	if m, ok := n.(machine); ok && m.poller != nil {
+		s, err := m.poller.listen(addr)
+		if err != nil {
+			return nil, netip.AddrPort{}, err
+		}
+		return s, s.local, nil
+	}
 	pc, err := n.ListenPacket(ctx, addr)
 	if err != nil {
 		return nil, netip.AddrPort{}, err

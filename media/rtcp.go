@@ -1,9 +1,7 @@
 package media
 
 import (
-	"errors"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -164,21 +162,9 @@ func ntp(t time.Time) uint64 {
 	return uint64(t.Unix()+since1900)<<32 | uint64(t.Nanosecond())<<32/uint64(time.Second)
 }
 
-// readRTCP is the read loop of the second socket.
-func (s *Session) readRTCP() {
-	buf := make([]byte, packetSize)
-	failed := 0
-	for {
-		n, from, err := s.rtcp.ReadFromUDPAddrPort(buf)
-		if err != nil {
-			if failed++; s.isDone() || errors.Is(err, net.ErrClosed) || failed > readErrors {
-				return
-			}
-			continue
-		}
-		failed = 0
-		s.takeReport(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
-	}
+// takeRTCP takes a datagram of the second socket.
+func (s *Session) takeRTCP(b []byte, from netip.AddrPort) {
+	s.takeReport(b, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
 }
 
 // learntIdle is how long the peer's reports must have been missing before others from its host may take their place.

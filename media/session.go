@@ -45,6 +45,7 @@ type Session struct {
 	taps    atomic.Pointer[[]*tap]
 	tapsMu  sync.Mutex
 	finger  finger
+	hand    packet // the one that the read loop deals with
 	ours    uint32 // our SSRC, for the read loop
 	renamed bool
 	digits  chan rune
@@ -85,8 +86,18 @@ func newSession(e *Engine, p pair) *Session {
 }
 
 func (s *Session) start() {
-	s.wg.Go(s.readRTP)
-	s.wg.Go(s.readRTCP)
+	s.read(s.rtp, s.takeRTP)
+	s.read(s.rtcp, s.takeRTCP)
+}
+
+// read has each packet of c handed to take, one at a time, until c is closed: by the engine's poller, or where there is none
+// by a goroutine.
+func (s *Session) read(c conn, take func(b []byte, from netip.AddrPort)) {
+	if polled, ok := c.(*socket); ok {
+		polled.watch(take)
+		return
+	}
+	s.wg.Go(func() { s.loop(c, take) })
 }
 
 // Close ends the session, says goodbye to the peer and waits for the read loops. Play,
@@ -181,15 +192,16 @@ func (s *Session) sweep(now time.Time) {
 	}
 }
 
-const readErrors = 100 // in a row, after which a socket is taken for broken
+const (
+	readErrors = 100 // in a row, after which a socket is taken for broken
+)
 
-// readRTP is the read loop.
-func (s *Session) readRTP() {
-	buf := make([]byte, packetSize, packetSize+sealRoom)
-	var p packet
+// loop is a read loop of its own.
+func (s *Session) loop(c conn, take func(b []byte, from netip.AddrPort)) {
+	buf := make([]byte, packetSize+sealRoom)
 	failed := 0
 	for {
-		n, from, err := s.rtp.ReadFromUDPAddrPort(buf)
+		n, from, err := c.ReadFromUDPAddrPort(buf[:packetSize])
 		if err != nil {
 			if failed++; s.isDone() || errors.Is(err, net.ErrClosed) || failed > readErrors {
 				return
@@ -197,10 +209,16 @@ func (s *Session) readRTP() {
 			continue
 		}
 		failed = 0
-		p.buf, p.at = buf[:n], time.Now()
-		p.from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		s.take(&p)
+		take(buf[:n], from)
 	}
+}
+
+func (s *Session) takeRTP(b []byte, from netip.AddrPort) {
+	p := &s.hand
+	p.buf, p.at = b, time.Now()
+	p.from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	s.take(p)
+	p.buf = nil
 }
 
 func (s *Session) isDone() bool {

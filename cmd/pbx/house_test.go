@@ -49,7 +49,7 @@ var doors = map[string][]string{
 	"golang.org/x/crypto":                 {"store"},
 	"golang.org/x/time":                   {"provisioning", "sip", "admin"},
 	"golang.org/x/sync":                   {"store", "admin"},
-	"golang.org/x/sys":                    {"cmd/pbx"},
+	"golang.org/x/sys":                    {"cmd/pbx", "media"},
 	"gopkg.in/yaml.v3":                    {"admin"},
 	"go.yaml.in":                          {"admin"},
 }
