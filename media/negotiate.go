@@ -28,6 +28,7 @@ type terms struct {
 	secured   bool    // nothing may be sent or taken in the clear
 	seal      *sealer // of what we send; nil: plain, or no key yet
 	open      *opener // of what the peer sends
+	rekeyed   bool    // the peer has another key than before
 }
 
 func (t *terms) sends() bool { return t.direction&dirSend != 0 }
@@ -120,7 +121,7 @@ func offerStatement(before *statement, prefer, all []kind, event uint8, ptime in
 	st := &statement{audio: 0, direction: both, ptime: clampPtime(ptime, 0)}
 	if before != nil {
 		// RFC 3264 §8: an m= line once agreed keeps its place.
-		st.lines, st.audio, st.mux = before.lines, before.audio, before.mux
+		st.lines, st.audio, st.mux, st.profile = before.lines, before.audio, before.mux, before.profile
 	}
 	order := slices.DeleteFunc(slices.Clone(prefer), func(k kind) bool { return !slices.Contains(all, k) })
 	for _, k := range all {
@@ -162,6 +163,9 @@ func (s *Session) Offer() ([]byte, error) {
 		all = *policy
 	}
 	st := offerStatement(s.said, prefer, all, event, ptime)
+	if err := s.lockOffer(st); err != nil {
+		return nil, fmt.Errorf("offer: %w", err)
+	}
 	body, err := s.say(st)
 	if err != nil {
 		return nil, fmt.Errorf("offer: %w", err)
@@ -175,13 +179,16 @@ func (s *Session) Offer() ([]byte, error) {
 func (s *Session) Answer(offer []byte) ([]byte, error) {
 	s.neg.Lock()
 	defer s.neg.Unlock()
-	d, err := describe(offer)
+	d, err := describe(offer, s.security)
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
 	prefer, _ := s.preferred()
 	st, t, err := answerOffer(d, prefer)
 	if err != nil {
+		return nil, fmt.Errorf("answer: %w", err)
+	}
+	if err := s.lockAnswer(d, st, t); err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
 	body, err := s.say(st)
@@ -200,12 +207,15 @@ func (s *Session) Accept(answer []byte) error {
 	if s.offered == nil {
 		return fmt.Errorf("accept: nothing was offered: %w", ErrNotAcceptable)
 	}
-	d, err := describe(answer)
+	d, err := describe(answer, s.offered.policy(s.security))
 	if err != nil {
 		return fmt.Errorf("accept: %w", err)
 	}
 	t, err := acceptAnswer(s.offered, d)
 	if err != nil {
+		return fmt.Errorf("accept: %w", err)
+	}
+	if err := s.lockAccept(d, t); err != nil {
 		return fmt.Errorf("accept: %w", err)
 	}
 	s.agree(t)
@@ -230,6 +240,7 @@ func (s *Session) say(st *statement) ([]byte, error) {
 // agree puts the terms into force.
 func (s *Session) agree(t *terms) {
 	s.guard(t)
+	s.dropKeys(t)
 	s.terms.Store(t)
 	// Hold by 0.0.0.0 moves nothing, nor does the resume after it.
 	moved := t.remote.IsValid() && t.remote != s.claimed

@@ -44,7 +44,12 @@ func newOutlet(c conn) *outlet {
 func (o *outlet) renew(t *terms, moved bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.terms, o.seal = t, t.seal
+	o.terms = t
+	if o.seal != nil && o.seal == t.seal && t.rekeyed && o.seal.wrapped() {
+		// Peers differ in whether a new key of theirs begins the count of our rounds anew. A new stream has had none.
+		o.ssrc, o.seq, o.owner = rand.Uint32(), uint16(rand.Uint32N(1<<15)), nil
+	}
+	o.seal = t.seal
 	if moved {
 		o.dest = t.remote
 	}

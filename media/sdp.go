@@ -63,7 +63,9 @@ type description struct {
 	remote    netip.AddrPort // where it wants RTP; not valid when it gave none
 	rtcp      netip.AddrPort
 	direction direction
-	ptime     int // ms, 0 when not said
+	crypto    []cryptoLine // those of the audio line that we may use
+	cryptic   bool         // it has some, and none of use
+	ptime     int          // ms, 0 when not said
 	maxptime  int
 	mux       bool // RTCP may come on the port of RTP: RFC 5761
 }
@@ -106,33 +108,23 @@ const (
 )
 
 // describe reads a peer's SDP. It is generous with order and form, for phones are not.
-func describe(body []byte) (*description, error) {
+func describe(body []byte, policy Security) (*description, error) {
 	session, media, err := sections(body)
 	if err != nil {
 		return nil, err
 	}
 	d := &description{audio: -1}
-	for i, section := range media {
+	for _, section := range media {
 		line, ok := parseMediaLine(section[0])
 		if !ok {
 			return nil, fmt.Errorf("bad line %q", clip(section[0]))
 		}
 		d.lines = append(d.lines, line)
-		if d.audio < 0 && line.usable() {
-			d.audio = i
-		}
 	}
-	if d.audio < 0 {
+	if d.audio = d.pick(media, policy); d.audio < 0 {
 		return d, ErrNotAcceptable
 	}
 	return d, d.readAudio(session, media[d.audio])
-}
-
-// usable: plain RTP only. Encrypted profiles must never be answered with plain sound.
-// Feedback may be offered; nobody is obliged to send any (RFC 4585 §4.2).
-func (l mediaLine) usable() bool {
-	plain := strings.EqualFold(l.proto, "RTP/AVP") || strings.EqualFold(l.proto, "RTP/AVPF")
-	return l.media == "audio" && plain && l.port != "0"
 }
 
 // sections splits the body into the session part and one part for each m= line.
@@ -356,6 +348,8 @@ type statement struct {
 	audio     int
 	formats   []format
 	direction direction
+	profile   string // of our own first offer, where it is not plain
+	crypto    []ourCrypto
 	ptime     int
 	mux       bool
 }
@@ -395,6 +389,9 @@ func (s *statement) marshal(version uint64) ([]byte, error) {
 // audioLine is our stream. It says nothing of ICE or DTLS, which is how their offers are declined.
 func (s *statement) audioLine() *sdp.MediaDescription {
 	profile := "RTP/AVP"
+	if s.profile != "" {
+		profile = s.profile
+	}
 	if len(s.lines) > 0 {
 		profile = strings.ToUpper(s.lines[s.audio].proto) // RFC 3264 §6: that of the offer
 	}
@@ -409,6 +406,9 @@ func (s *statement) audioLine() *sdp.MediaDescription {
 			// RFC 4733 §2.4.1: the keys of a telephone and no more.
 			m.Attributes = append(m.Attributes, sdp.NewAttribute("fmtp", number+" 0-15"))
 		}
+	}
+	for _, c := range s.crypto {
+		m.Attributes = append(m.Attributes, sdp.NewAttribute("crypto", c.attribute()))
 	}
 	m.Attributes = append(m.Attributes,
 		sdp.NewAttribute("ptime", strconv.Itoa(s.ptime)),

@@ -51,7 +51,7 @@ func TestAnswerToPhones(t *testing.T) {
 
 // account is all that comes of an offer, for people to read.
 func account(offer []byte) string {
-	d, err := describe(offer)
+	d, err := describe(offer, SecurityOff)
 	if err != nil {
 		return refusal(err)
 	}
@@ -99,7 +99,7 @@ func FuzzDescribe(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, offer []byte) {
-		d, err := describe(offer)
+		d, err := describe(offer, SecurityOff)
 		if err != nil {
 			return
 		}
@@ -115,7 +115,7 @@ func FuzzDescribe(f *testing.F) {
 		if bytes.Count(body, []byte("\r\nm=")) != len(d.lines) {
 			t.Fatalf("%d lines offered, answered:\n%s", len(d.lines), body)
 		}
-		a, err := describe(body)
+		a, err := describe(body, SecurityOff)
 		if err != nil {
 			t.Fatalf("our own answer: %v\n%s", err, body)
 		}

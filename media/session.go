@@ -35,7 +35,11 @@ type Session struct {
 	policy  atomic.Pointer[[]kind] // what is offered to this peer, in order
 	terms   atomic.Pointer[terms]
 	gate    atomic.Pointer[gate] // nil: packets are plain
-	changed chan struct{}
+
+	security Security // this and what follows is guarded by neg
+	keys     map[suite]*sealer
+	sealed   *sealer // the one in force
+	changed  chan struct{}
 
 	in      inlet
 	out     *outlet

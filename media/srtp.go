@@ -50,29 +50,32 @@ const sealRoom = 32
 
 // masterKey is key and salt of one direction. It shows itself to nobody.
 type masterKey struct {
-	suite suite
-	bytes [46]byte // key, then salt
+	suite  suite
+	secret *[46]byte // key, then salt; behind a pointer, which keeps it out of logs and errors wherever it is part of
 }
 
 // newMasterKey makes a key that nobody knows. RFC 4568 §6.1: each is used for one direction of one call only.
 func newMasterKey(s suite) masterKey {
-	k := masterKey{suite: s}
-	rand.Read(k.bytes[:s.keyLen()+s.saltLen()])
+	k := masterKey{s, new([46]byte)}
+	rand.Read(k.whole())
 	return k
 }
 
-// Format keeps keys out of logs and errors, whatever the verb.
+// Format says nothing, whatever the verb.
 func (masterKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("***")) }
 
-func (k *masterKey) key() []byte { return k.bytes[:k.suite.keyLen()] }
-func (k *masterKey) salt() []byte {
-	return k.bytes[k.suite.keyLen() : k.suite.keyLen()+k.suite.saltLen()]
+func (k masterKey) is(other masterKey) bool {
+	return k.suite == other.suite && *k.secret == *other.secret
 }
+
+func (k masterKey) whole() []byte { return k.secret[:k.suite.keyLen()+k.suite.saltLen()] }
+func (k masterKey) key() []byte   { return k.secret[:k.suite.keyLen()] }
+func (k masterKey) salt() []byte  { return k.whole()[k.suite.keyLen():] }
 
 // replayWindow is how many packets back one may still come: RFC 3711 §3.3.2 asks for 64 at least.
 const replayWindow = 128
 
-func (k *masterKey) context(o ...srtp.ContextOption) (*srtp.Context, error) {
+func (k masterKey) context(o ...srtp.ContextOption) (*srtp.Context, error) {
 	return srtp.CreateContext(k.key(), k.salt(), suiteFacts[k.suite].profile, o...)
 }
 
@@ -130,6 +133,12 @@ func (s *sealer) fresh(h *header) bool {
 		s.used |= 1 << -ahead
 	}
 	return true
+}
+
+// wrapped reports whether the numbers of the stream came round since its beginning.
+func (s *sealer) wrapped() bool {
+	rounds, _ := s.rtp.ROC(s.ssrc)
+	return rounds > 0
 }
 
 // sealRTCP is the report b, protected: RFC 3711 §3.4.
@@ -211,7 +220,7 @@ func (o *opener) same(keys []peerKey) bool {
 		return false
 	}
 	for i, k := range keys {
-		if o.keys[i] != k {
+		if o.keys[i].mki != k.mki || !o.keys[i].key.is(k.key) {
 			return false
 		}
 	}
