@@ -50,7 +50,6 @@ type Call struct {
 	asking sync.Mutex    // guards deaf
 	deaf   bool          // the call is over and hears no more
 	begun  chan struct{} // closed once the record is in the store
-	kept   chan struct{} // closed once all that is known so far is in the store; the run loop's own
 
 	// What follows belongs to the run loop and its steps.
 	handover   *handover         // a transfer under way
@@ -60,6 +59,10 @@ type Call struct {
 	q850       int               // why a party ended the call, in the words of telephone networks
 
 	caller *Party // nil until a phone of an originated call is answered
+
+	keeping sync.Mutex // guards the two below, and the order in which states of the record are kept
+	inStore bool       // the record has begun, or could not
+	unkept  bool       // more was known by then
 
 	mu     sync.Mutex // guards what the portal looks at meanwhile
 	record store.CallRecord
@@ -75,7 +78,6 @@ func (e *Engine) newCall(account store.ID, plan *dialplan.Plan, rows *store.Snap
 		id: store.NewID(store.PrefixCall), account: account, engine: e, plan: plan, rows: rows,
 		wishes: make(chan Wish, maxWishes), begun: make(chan struct{}),
 	}
-	c.kept = c.begun
 	c.log = e.Log.With("call", c.id)
 	c.ctx, c.cancel = context.WithCancelCause(e.root)
 	c.record = store.CallRecord{
@@ -138,7 +140,7 @@ func (c *Call) enter(s Step) {
 	c.state = s.String()
 	first := len(c.record.Segments) == 1
 	c.mu.Unlock()
-	c.log.Info("step entered", "step", s.String())
+	c.log.Debug("step entered", "step", s.String())
 	if first {
 		c.begin()
 		c.publish(event.CallStarted)
@@ -157,25 +159,34 @@ func (c *Call) begin() {
 		if err := c.engine.Store.StartCall(ctx, &r); err != nil {
 			c.log.Error("call record not begun", "err", err)
 		}
+		c.keeping.Lock()
+		defer c.keeping.Unlock()
+		c.inStore = true
+		if c.unkept {
+			c.put()
+		}
 	})
 }
 
-// keep writes what is known of the call by now, behind its back and one after another: a call that is cut off by a kill
-// still tells who talked, and since when.
+// keep has what is known of the call by now written, with the next commit: a call that is cut off by a kill still
+// tells who talked, and since when.
 func (c *Call) keep() {
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
+	if !c.inStore {
+		c.unkept = true // an older state must not come after it
+		return
+	}
+	c.put()
+}
+
+// put is called with keeping held, so that states of the record come in their order.
+func (c *Call) put() {
 	r := c.copyRecord()
 	r.Outcome = store.OutcomeOngoing
-	before, done := c.kept, make(chan struct{})
-	c.kept = done
-	c.engine.calls.Go(func() {
-		defer close(done)
-		<-before
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), recordPatience)
-		defer cancel()
-		if err := c.engine.Store.SaveCall(ctx, &r); err != nil {
-			c.log.Error("call record not kept up to date", "err", err)
-		}
-	})
+	if err := c.engine.Store.KeepCall(&r); err != nil {
+		c.log.Error("call record not kept up to date", "err", err)
+	}
 }
 
 const (
@@ -201,7 +212,7 @@ func (c *Call) close() {
 	c.mu.Unlock()
 	c.relight() // now: the record may have to wait for the disk
 
-	<-c.kept
+	<-c.begun
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), recordPatience)
 	defer cancel()
 	saved := c.copyRecord()

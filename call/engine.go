@@ -31,6 +31,8 @@ type Signalling interface {
 type Store interface {
 	StartCall(ctx context.Context, r *store.CallRecord) error
 	SaveCall(ctx context.Context, r *store.CallRecord) error
+	// KeepCall is SaveCall that does not wait.
+	KeepCall(r *store.CallRecord) error
 
 	BeginMessage(ctx context.Context, m *store.Message) error
 	FinishMessage(ctx context.Context, id store.ID, d time.Duration) error

@@ -3,6 +3,7 @@ package sip
 import (
 	"bytes"
 	"strings"
+	"sync"
 )
 
 // maskSecrets overwrites, in place, what nobody may read later: answers to
@@ -12,7 +13,7 @@ func maskSecrets(msg []byte) []byte {
 	first := len(msg) - len(bytes.TrimLeft(msg, "\r\n"))
 	at := first + endOfHead(msg[first:])
 	maskHead(msg[:at], false)
-	if bytes.HasPrefix(lowered(msg[first:at]), []byte("message ")) {
+	if bytes.Equal(lowered(msg[first:min(first+len("message "), at)]), []byte("message ")) {
 		stars(msg[at:]) // what people write to each other is theirs
 		return msg
 	}
@@ -41,32 +42,41 @@ var public = map[string]bool{
 
 // maskHead masks fields, with the lines that continue them. In a body only what looks like a field is one.
 func maskHead(head []byte, body bool) {
+	lower := borrowLowered(head)
+	defer giveBack(lower)
+	maskURIs(head, *lower)
+	if !secretField(*lower) {
+		return // most messages: no name can be one
+	}
 	for len(head) > 0 {
 		n := 0
 		for line := range bytes.Lines(head) {
 			if n > 0 && !isLWS(line[0]) {
 				break
 			}
-			maskURIs(line)
 			n += len(line)
 		}
 		field := head[:n]
 		head = head[n:]
 		i := bytes.IndexAny(field, ": \t=\r\n")
-		if i >= 0 && secretField(field[:i]) && (!body || isToken(string(field[:i])) && bytes.HasPrefix(bytes.TrimLeft(field[i:], " \t"), []byte(":"))) {
+		if i >= 0 && secretField(lowered(field[:i])) && (!body || isToken(string(field[:i])) && bytes.HasPrefix(bytes.TrimLeft(field[i:], " \t"), []byte(":"))) {
 			maskCredentials(field[:i], bytes.TrimLeft(field[i:], ": \t=\r\n"))
-		} else if name, value, ok := bytes.Cut(field, []byte(":")); ok && !body && secretField(name) {
+		} else if name, value, ok := bytes.Cut(field, []byte(":")); ok && !body && secretField(lowered(name)) {
 			maskCredentials(name, bytes.TrimLeft(value, " \t\r\n"))
 		}
 	}
 }
 
-// secretField recognises Authorization, WWW-Authenticate and the like, and what
-// makers of phones invent beside them.
-func secretField(name []byte) bool {
-	name = lowered(name)
-	for _, part := range []string{"authori", "authent", "password", "passwd", "secret", "token", "api-key"} {
-		if bytes.Contains(name, []byte(part)) {
+// secretNames are parts of the names of fields that nobody may read: Authorization, WWW-Authenticate and the like,
+// and what makers of phones invent beside them.
+var secretNames = [][]byte{
+	[]byte("authori"), []byte("authent"), []byte("password"), []byte("passwd"), []byte("secret"), []byte("token"), []byte("api-key"),
+}
+
+// secretField recognises them in a name, or a text, of lower case.
+func secretField(lower []byte) bool {
+	for _, part := range secretNames {
+		if bytes.Contains(lower, part) {
 			return true
 		}
 	}
@@ -122,9 +132,8 @@ func maskParam(item []byte) {
 }
 
 // maskURIs masks passwords in sip:user:password@host and http://user:password@host, and what a URI wants
-// to put into Authorization.
-func maskURIs(line []byte) {
-	lower := lowered(line)
+// to put into Authorization. None of them goes beyond its line; lower is the same in lower case.
+func maskURIs(line, lower []byte) {
 	for _, scheme := range []string{"sip:", "sips:", "://"} {
 		for at := 0; ; {
 			i := bytes.Index(lower[at:], []byte(scheme))
@@ -180,8 +189,18 @@ var secretWords = []struct {
 }
 
 func maskBody(body []byte) {
-	was := bytes.Clone(body)
-	lower := lowered(was)
+	if len(body) == 0 {
+		return
+	}
+	was, small := borrow(body), borrowLowered(body)
+	defer giveBack(was)
+	defer giveBack(small)
+	maskWords(body, *was, *small)
+	maskLines(body, *was, *small)
+}
+
+// maskWords masks the values behind secretWords; was is the body as it came, lower the same in lower case.
+func maskWords(body, was, lower []byte) {
 	for _, s := range secretWords {
 		for at := 0; ; {
 			i := bytes.Index(lower[at:], []byte(s.word))
@@ -200,7 +219,6 @@ func maskBody(body []byte) {
 			stars(bytes.TrimSpace(body[start:end]))
 		}
 	}
-	maskLines(body, was)
 }
 
 // valueAfter finds the value of the name at lower[begin:end]: in JSON, XML, a form, or until the line ends.
@@ -270,12 +288,15 @@ func stop(b []byte, at int, set string) int {
 }
 
 // maskLines masks what a whole line tells: keys in descriptions of sound, and digits alone (application/dtmf).
-func maskLines(body, was []byte) {
+func maskLines(body, was, small []byte) {
 	for len(was) > 0 {
-		n := stop(was, 0, "\r\n")
-		line, lower := body[:n], lowered(was[:n])
+		n := endOfLine(was)
+		line, lower := body[:n], small[:n]
 		pressed := bytes.TrimSpace(was[:n])
-		body, was = body[min(n+1, len(body)):], was[min(n+1, len(was)):]
+		body, was, small = body[min(n+1, len(body)):], was[min(n+1, len(was)):], small[min(n+1, len(small)):]
+		if len(pressed) > 1 && pressed[1] == '=' && pressed[0]|0x20 != 'k' && bytes.IndexByte(lower, 'y') < 0 && bytes.IndexByte(lower, 'i') < 0 {
+			continue // a line of SDP with none of the words below
+		}
 		if len(bytes.Trim(pressed, "0123456789*#ABCD!, \t")) == 0 || len(bytes.Trim(lower, "0123456789*#abcdr!, \t")) == 0 && (len(pressed) == 1 || bytes.ContainsAny(pressed, "0123456789*#")) {
 			stars(bytes.TrimSpace(line))
 		}
@@ -331,17 +352,51 @@ func maskCrypto(line []byte) {
 	}
 }
 
+// endOfLine is where the first line of text ends.
+func endOfLine(text []byte) int {
+	for i, c := range text {
+		if c == '\r' || c == '\n' {
+			return i
+		}
+	}
+	return len(text)
+}
+
 func letter(c byte) bool { return c >= 'a' && c <= 'z' }
 
 // lowered returns a copy in lower case that is as long, whatever the octets are.
-func lowered(b []byte) []byte {
-	b = bytes.Clone(b)
+func lowered(b []byte) []byte { return lower(bytes.Clone(b)) }
+
+// lower does that in place.
+func lower(b []byte) []byte {
 	for i, c := range b {
 		if c >= 'A' && c <= 'Z' {
 			b[i] = c + 'a' - 'A'
 		}
 	}
 	return b
+}
+
+// scratch lends room to look at a message: each that is kept is looked through in lower case.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// borrow and borrowLowered return a copy, to be given back.
+func borrow(b []byte) *[]byte {
+	p := scratch.Get().(*[]byte)
+	*p = append((*p)[:0], b...)
+	return p
+}
+
+func borrowLowered(b []byte) *[]byte {
+	p := borrow(b)
+	lower(*p)
+	return p
+}
+
+func giveBack(p *[]byte) {
+	if cap(*p) <= maxMessage {
+		scratch.Put(p)
+	}
 }
 
 func stars(b []byte) {

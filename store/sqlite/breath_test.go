@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -41,4 +42,35 @@ func TestBreathAfterASharedCommit(t *testing.T) {
 		must(t, call(8))
 		equal(t, "wait of the next", time.Since(start), breath)
 	})
+}
+
+// TestStatesOfOneCallShareAWrite: of the states of a record that wait together, the latest is what is written.
+func TestStatesOfOneCallShareAWrite(t *testing.T) {
+	h := openHouse(t, t.TempDir())
+	account, _, _ := h.office("one")
+	other, _, _ := h.office("two")
+	must(t, h.SaveCall(t.Context(), &store.CallRecord{ID: "cal_2", AccountID: other, Dialed: "theirs"}))
+	var batch []*job
+	add := func(account, id store.ID, dialed string) {
+		j, err := h.callJob("save call", &store.CallRecord{ID: id, AccountID: account, Dialed: dialed})
+		must(t, err)
+		batch = append(batch, j)
+	}
+	add(account, "cal_1", "first")
+	add(account, "cal_2", "stolen")
+	add(account, "cal_1", "last")
+	add(account, "cal_2", "stolen again")
+	h.queue.commit(batch)
+	for i, j := range batch {
+		equal(t, "superseded", j.by != nil, i < 2)
+	}
+	for id, want := range map[store.ID]string{"cal_1": "last", "cal_2": ""} {
+		r, err := h.CallRecord(t.Context(), account, id)
+		equal(t, "dialed", r.Dialed, want)
+		equal(t, "found", err == nil, want != "")
+	}
+	r, err := h.CallRecord(t.Context(), other, "cal_2")
+	must(t, err)
+	equal(t, "of the other account", r.Dialed, "theirs")
+	equal(t, "refused, and what it superseded", errors.Is(batch[1].err, store.ErrNotFound) && errors.Is(batch[3].err, store.ErrNotFound), true)
 }

@@ -85,15 +85,33 @@ func (db *DB) SaveCall(ctx context.Context, r *store.CallRecord) error {
 	return db.putCall(ctx, "save call", r)
 }
 
+// KeepCall is SaveCall that waits for nothing: the record is written with the next commit, and not if a later state
+// of it is there by then. A failure is logged.
+func (db *DB) KeepCall(r *store.CallRecord) error {
+	j, err := db.callJob("keep call", r)
+	if err != nil {
+		return err
+	}
+	return db.queue.put(j)
+}
+
 func (db *DB) putCall(ctx context.Context, what string, r *store.CallRecord) error {
+	j, err := db.callJob(what, r)
+	if err != nil {
+		return err
+	}
+	return db.queue.wait(ctx, j)
+}
+
+func (db *DB) callJob(what string, r *store.CallRecord) (*job, error) {
 	if db.Snapshot(r.AccountID) == nil {
-		return store.ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	if r.ID == "" {
-		return fmt.Errorf("%s: the record has no id", what)
+		return nil, fmt.Errorf("%s: the record has no id", what)
 	}
 	row := callRow(bounded(r))
-	return db.queue.do(ctx, what, func(ctx context.Context, tx *sql.Tx) error {
+	return &job{what: what, one: true, key: r.AccountID + r.ID, run: func(ctx context.Context, tx *sql.Tx) error {
 		result, err := tx.StmtContext(ctx, db.upsertCall).ExecContext(ctx, row...)
 		if err != nil {
 			return err
@@ -102,7 +120,7 @@ func (db *DB) putCall(ctx context.Context, what string, r *store.CallRecord) err
 			return err
 		}
 		return store.ErrNotFound // the id is a call of another account
-	}, nil)
+	}}, nil
 }
 
 // CloseInterruptedCalls ends the records of calls that a former life of the

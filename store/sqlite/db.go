@@ -64,7 +64,8 @@ type DB struct {
 	counts counts
 	queue  *queue
 
-	upsertCall *sql.Stmt // of write: to parse it anew for each call costs as much as to run it
+	// Of write: to parse these anew for each call costs as much as to run them.
+	upsertCall, insertTrace, savepoint, releaseJob *sql.Stmt
 
 	// What follows belongs to the holder of turn.
 	merged   merger
@@ -135,8 +136,13 @@ func open(ctx context.Context, o Options) (_ *DB, err error) {
 	if err := db.load(ctx); err != nil {
 		return nil, err
 	}
-	if db.upsertCall, err = db.write.PrepareContext(ctx, upsertCall); err != nil {
-		return nil, err
+	for _, p := range []struct {
+		stmt  **sql.Stmt
+		query string
+	}{{&db.upsertCall, upsertCall}, {&db.insertTrace, insertTrace}, {&db.savepoint, `SAVEPOINT job`}, {&db.releaseJob, `RELEASE job`}} {
+		if *p.stmt, err = db.write.PrepareContext(ctx, p.query); err != nil {
+			return nil, err
+		}
 	}
 	db.removeLeftovers(ctx)
 	db.queue = startQueue(db)
@@ -164,8 +170,10 @@ func (db *DB) release() error {
 	if db.read != nil {
 		errs = append(errs, db.read.Close())
 	}
-	if db.upsertCall != nil {
-		errs = append(errs, db.upsertCall.Close())
+	for _, s := range []*sql.Stmt{db.upsertCall, db.insertTrace, db.savepoint, db.releaseJob} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
 	}
 	if db.write != nil {
 		errs = append(errs, db.write.Close())
@@ -182,6 +190,7 @@ func connect(path string, size int, more string) (*sql.DB, error) {
 		fmt.Sprintf("?_pragma=busy_timeout(%d)", (patience/2).Milliseconds()) +
 		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
 		"&_pragma=journal_size_limit(67108864)" + // a long backup must not leave a large log behind
+		"&_pragma=wal_autocheckpoint(4000)" + // pages: what calls change again and again is carried over once
 		"&_txlock=immediate" + more
 	pool, err := sql.Open("sqlite", name)
 	if err != nil {

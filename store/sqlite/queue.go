@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,9 +17,11 @@ const (
 	queueSize = 1024 // writes that may wait; more are refused at once
 	batchSize = 256  // writes that share a commit
 
+	crowd = 3 // writes that share a commit when the house counts as busy
+
 	// breath is the time from one commit to the next while several write: a commit costs more than what
 	// is in it. Nobody notices a wait so short; who answers a call waits for its record, up to a quarter of a second.
-	breath = 10 * time.Millisecond
+	breath = 20 * time.Millisecond
 )
 
 // queue is the line before the one goroutine that writes for calls, telephones
@@ -38,6 +41,9 @@ type queue struct {
 type job struct {
 	what  string
 	run   func(ctx context.Context, tx *sql.Tx) error
+	one   bool                // one statement: it fails as a whole by itself
+	key   store.ID            // of what it writes whole, or "": a later job of the same batch and key does all that it would do
+	by    *job                // that one
 	after func() []event.News // after the commit, in the order of the commits; may be nil
 	state atomic.Int32
 	err   error
@@ -67,7 +73,13 @@ func (q *queue) closed() bool { return q.down.Load() }
 
 // do writes and waits for the commit, but never longer than patience.
 func (q *queue) do(ctx context.Context, what string, run func(context.Context, *sql.Tx) error, after func() []event.News) error {
-	j := &job{what: what, run: run, after: after, ended: make(chan struct{})}
+	return q.wait(ctx, &job{what: what, run: run, after: after})
+}
+
+// wait queues a job and waits for the commit, but never longer than patience.
+func (q *queue) wait(ctx context.Context, j *job) error {
+	what := j.what
+	j.ended = make(chan struct{})
 	if err := q.put(j); err != nil {
 		return err
 	}
@@ -148,7 +160,7 @@ func (q *queue) loop() {
 	}
 }
 
-// pause waits until the latest commit is a breath ago, if several shared it: one who writes
+// pause waits until the latest commit is a breath ago, if a crowd shared it: one who writes
 // alone, again and again, gains nothing by waiting.
 func (q *queue) pause() {
 	wait := time.Until(q.free)
@@ -186,7 +198,7 @@ func (q *queue) commit(batch []*job) {
 	if len(batch) == 0 {
 		return
 	}
-	if len(batch) > 1 {
+	if supersede(batch) >= crowd {
 		q.free = time.Now().Add(breath)
 	}
 	db := q.db
@@ -221,16 +233,45 @@ func (q *queue) write(batch []*job) error {
 	}
 	defer tx.Rollback() // does nothing after the commit
 	for _, j := range batch {
-		if err := runAlone(ctx, tx, j); err != nil {
+		if j.by != nil {
+			continue
+		}
+		if err := q.runAlone(ctx, tx, j); err != nil {
 			return failure(err)
+		}
+	}
+	for _, j := range batch {
+		if j.by != nil {
+			j.err = j.by.err
 		}
 	}
 	return failure(tx.Commit())
 }
 
+// supersede finds the jobs of a batch that need not run, since a later one writes the same anew. It returns how many do run.
+func supersede(batch []*job) int {
+	run, latest := 0, make(map[store.ID]*job)
+	for _, j := range slices.Backward(batch) {
+		if j.by = latest[j.key]; j.by != nil {
+			continue
+		}
+		run++
+		if j.key != "" {
+			latest[j.key] = j
+		}
+	}
+	return run
+}
+
 // runAlone runs a job inside a savepoint. What it returns dooms the whole transaction; what fails only the job is in j.err.
-func runAlone(ctx context.Context, tx *sql.Tx, j *job) error {
-	if _, err := tx.ExecContext(ctx, `SAVEPOINT job`); err != nil {
+func (q *queue) runAlone(ctx context.Context, tx *sql.Tx, j *job) error {
+	if j.one {
+		if j.err = j.run(ctx, tx); fatal(j.err) {
+			return j.err
+		}
+		return nil
+	}
+	if _, err := tx.StmtContext(ctx, q.db.savepoint).ExecContext(ctx); err != nil {
 		return err
 	}
 	if j.err = j.run(ctx, tx); j.err != nil {
@@ -241,7 +282,7 @@ func runAlone(ctx context.Context, tx *sql.Tx, j *job) error {
 			return err
 		}
 	}
-	_, err := tx.ExecContext(ctx, `RELEASE job`)
+	_, err := tx.StmtContext(ctx, q.db.releaseJob).ExecContext(ctx)
 	return err
 }
 

@@ -26,6 +26,9 @@ const traceSweep = 1000
 // maxTraceOctets bounds one trace when it is unpacked.
 const maxTraceOctets = 256 << 20
 
+const insertTrace = `INSERT INTO traces (call_id, account_id, saved_at, messages) VALUES (?,?,?,?)
+	ON CONFLICT (call_id) DO UPDATE SET messages = excluded.messages, saved_at = excluded.saved_at WHERE account_id = excluded.account_id`
+
 // compressors are expensive to make.
 var compressors = sync.Pool{New: func() any {
 	w, err := flate.NewWriter(nil, flate.BestSpeed)
@@ -120,11 +123,9 @@ func (db *DB) SaveTraces(ctx context.Context, all []store.Trace) error {
 	}
 	at := micros(now())
 	return db.queue.do(ctx, "save traces", func(ctx context.Context, tx *sql.Tx) error {
+		insert := tx.StmtContext(ctx, db.insertTrace)
 		for _, r := range rows {
-			_, err := tx.ExecContext(ctx, `INSERT INTO traces (call_id, account_id, saved_at, messages) VALUES (?,?,?,?)
-				ON CONFLICT (call_id) DO UPDATE SET messages = excluded.messages, saved_at = excluded.saved_at WHERE account_id = excluded.account_id`,
-				r.call, r.account, at, r.packed)
-			if err != nil {
+			if _, err := insert.ExecContext(ctx, r.call, r.account, at, r.packed); err != nil {
 				return err
 			}
 			if db.traced++; db.traced%traceSweep == 1 {
