@@ -38,7 +38,7 @@ func (s *Session) takeReport(b []byte, from netip.AddrPort, at time.Time) {
 	if g := s.gate.Load(); g != nil {
 		var ok bool
 		if b, ok = g.admitRTCP(b); !ok {
-			s.in.refuse()
+			s.in.refuse(at)
 			return
 		}
 	}

@@ -58,6 +58,7 @@ type inlet struct {
 	timed   bool
 	jitter  float64 // in samples
 
+	signs       signs
 	stats       inletStats
 	lostBefore  int64 // lost of earlier streams
 	got         uint32
@@ -123,8 +124,10 @@ func (in *inlet) judge(p *packet) verdict {
 	if p.from != in.source {
 		if !in.proven(p) {
 			in.stats.stray++
+			in.signs.bad(p, in.rank(p.from) > 0 || !in.source.IsValid())
 			return drop
 		}
+		in.signs.moved = in.rank(p.from) == 0
 		in.source, in.aimed = p.from, true
 		in.rivals = [rivalCount]rival{}
 		in.restart(p)
@@ -164,9 +167,15 @@ func (in *inlet) proven(p *packet) bool {
 		return true
 	}
 	// A running stream is never moved. One that fell silent may have a new address: NAT
-	// forgets, cables are moved.
+	// forgets, cables are moved. From anywhere else only who goes on with the very stream is believed: nobody but its
+	// sender, and who sees it anyhow, knows its SSRC and where its numbers are.
 	return r.count >= proofAgain && p.at.Sub(in.heard) > sourceIdle &&
-		(rank >= held || p.from.Addr() == in.source.Addr())
+		(rank >= held || p.from.Addr() == in.source.Addr() || in.goesOn(p))
+}
+
+// goesOn reports whether p continues the stream that fell silent.
+func (in *inlet) goesOn(p *packet) bool {
+	return in.started && p.ssrc == in.ssrc && p.seq-in.highest < maxDropout
 }
 
 // rival finds or makes the record of p's sender and counts p for it. Better claims
@@ -263,6 +272,7 @@ func (in *inlet) restart(p *packet) {
 // count keeps the statistics of a packet that is passed, and marks it with its stream.
 func (in *inlet) count(p *packet) {
 	in.got++
+	in.signs.good(p)
 	in.stats.received++
 	in.stats.octets += uint64(p.end - p.start)
 	if p.kind == kindNone {
@@ -362,8 +372,9 @@ func (in *inlet) reject() {
 }
 
 // refuse counts a datagram that was not protected as agreed.
-func (in *inlet) refuse() {
+func (in *inlet) refuse(at time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.stats.unopened++
+	in.signs.unopened = at
 }

@@ -237,6 +237,13 @@ func (r *reporter) heard() (hearsay, time.Duration) {
 	return hearsay{r.notes, 100 * float64(r.seen.FractionLost) / 256, timeOfTicks(int64(r.seen.Jitter))}, r.round
 }
 
+// lastHeard is when the peer's latest report came.
+func (r *reporter) lastHeard() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.learntAt
+}
+
 func (r *reporter) fill(st *SessionStats) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

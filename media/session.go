@@ -45,6 +45,7 @@ type Session struct {
 	out     *outlet
 	reports reporter
 	gauge   gauge
+	finder  finder
 	sink    atomic.Pointer[link]
 	taps    atomic.Pointer[[]*tap]
 	tapsMu  sync.Mutex
@@ -86,6 +87,7 @@ func newSession(e *Engine, p pair) *Session {
 	}
 	s.reports.init(s)
 	s.gauge.init(time.Now())
+	s.finder.changed = make(chan struct{}, 1)
 	return s
 }
 
@@ -163,9 +165,13 @@ func (s *Session) Silent() <-chan struct{} {
 // Established says that the call was answered: from now on the peer has to be heard.
 // Before, only a peer that was heard once can fall silent.
 func (s *Session) Established() {
-	s.in.quiet(time.Now(), false)
+	now := time.Now()
+	s.in.quiet(now, false)
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
+	if !s.watch.established {
+		s.finder.start(now)
+	}
 	s.watch.established = true
 	s.watch.heard()
 }
@@ -186,6 +192,7 @@ func (s *Session) sweep(now time.Time) {
 	// Nothing is due from a peer that holds us or only listens: RFC 3264 §8.4.
 	due := t != nil && !t.held && t.direction&dirReceive != 0 && (s.watch.established || s.in.begun())
 	quiet := s.in.quiet(now, due)
+	s.look(now, due && s.watch.established)
 	switch {
 	case quiet < s.engine.cfg.Timeout:
 		s.watch.heard()
@@ -241,7 +248,7 @@ func (s *Session) take(p *packet) {
 		return
 	}
 	if g := s.gate.Load(); g != nil && !g.admit(p) {
-		s.in.refuse()
+		s.in.refuse(p.at)
 		return
 	}
 	if !p.parse() {
