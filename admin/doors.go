@@ -176,6 +176,8 @@ type Calls interface {
 	HangUp(account, call store.ID) error
 	Transfer(account, call, user store.ID, side call.Side, to string) error
 	Originate(ctx context.Context, account, fromUser store.ID, to string) (store.ID, error)
+	// Quality returns how a running call sounds; for a while its figures are news from then on.
+	Quality(account, call store.ID) (*store.CallQuality, error)
 }
 
 // Phones are the registered phones; *sip.Server fits.

@@ -63,6 +63,7 @@ func (s *Server) handlers() map[string]handler {
 		"listCallRecords":        s.listCallRecords,
 		"getCallRecord":          s.getCallRecord,
 		"getCallRoute":           s.getCallRoute,
+		"getCallQuality":         s.getCallQuality,
 		"getCallTrace":           s.getCallTrace,
 		"getCallTracePcap":       s.getCallTracePcap,
 		"listBans":               s.listBans,

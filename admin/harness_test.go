@@ -459,6 +459,16 @@ type fakeCalls struct {
 	ended  []store.ID
 	placed []string
 	err    error
+	sound  map[store.ID]*store.CallQuality // of running calls
+}
+
+func (f *fakeCalls) Quality(_, call store.ID) (*store.CallQuality, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if q := f.sound[call]; q != nil {
+		return q, nil
+	}
+	return nil, store.ErrNotFound
 }
 
 func (f *fakeCalls) Calls(account store.ID) []event.Call {

@@ -24,7 +24,7 @@ var bodies = map[string]string{
 // memberOperations is everything that a member may do. A new operation must be thought about here.
 var memberOperations = []string{
 	"changePassword", "createAPIKey", "createCall", "deleteAPIKey", "deleteCall", "deleteSession", "deleteVoicemailMessage",
-	"getAccount", "getCallRecord", "getCallRoute", "getCallTrace", "getCallTracePcap", "getMe", "getMySettings", "getSession", "getVoicemailAudio", "getVoicemailMessage", "getVoicemailPeaks",
+	"getAccount", "getCallQuality", "getCallRecord", "getCallRoute", "getCallTrace", "getCallTracePcap", "getMe", "getMySettings", "getSession", "getVoicemailAudio", "getVoicemailMessage", "getVoicemailPeaks",
 	"listAPIKeys", "listAccounts", "listCallRecords", "listCalls", "listVoicemailMessages", "streamEvents",
 	"transferCall", "updateMe", "updateMySettings", "updateVoicemailMessage",
 }

@@ -186,6 +186,9 @@ func recordView(r *store.CallRecord) contract.CallRecord {
 		g := &r.Segments[i]
 		v.Legs = append(v.Legs, contract.CallLeg{Step: g.Step, Detail: g.Detail, StartedAt: g.StartedAt.UTC(), EndedAt: optionalTime(g.EndedAt)})
 	}
+	if q := r.Quality; q != nil {
+		v.Quality = &contract.CallQuality{Mos: known(q.MOS), LossPct: rounded(q.LossPct), JitterMs: rounded(q.JitterMS), Faults: len(q.Faults)}
+	}
 	return v
 }
 
@@ -206,6 +209,14 @@ func callView(c *event.Call) contract.Call {
 	if c.Outcome != "" {
 		o := contract.CallOutcome(c.Outcome)
 		v.Outcome = &o
+	}
+	v.Mos, v.Faults = rounded(c.MOS), []contract.AudioFault{}
+	for i := range c.Faults {
+		f := &c.Faults[i]
+		v.Faults = append(v.Faults, contract.AudioFault{
+			Side: contract.AudioFaultSide(f.Side), Direction: contract.AudioFaultDirection(f.Direction), Class: contract.AudioFaultClass(f.Class),
+			BeganAt: f.BeganAt.UTC(), Repaired: f.Repaired,
+		})
 	}
 	return v
 }

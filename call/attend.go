@@ -52,6 +52,9 @@ func (c *Call) attend(ctx context.Context, p *Party, keys string, work func(ctx 
 			return 0, c.gone(p)
 		case <-p.Sound.Silent():
 			return 0, c.silent(p)
+		case <-p.Sound.Trouble():
+			c.troubled(p)
+			continue
 		case <-ctx.Done():
 			return 0, c.stopped()
 		case w := <-c.wishes:

@@ -71,6 +71,9 @@ type Call struct {
 	remark string              // of the next segment
 	callee *Party              // who answered
 	lit    []store.ID          // whose lamps showed the call at the latest news
+	heard  []heard             // whose sound is measured
+	// watchedTill is until when somebody wants to know how it sounds.
+	watchedTill time.Time
 }
 
 func (e *Engine) newCall(account store.ID, plan *dialplan.Plan, rows *store.Snapshot) *Call {
@@ -130,6 +133,7 @@ func (c *Call) guarded(f func()) func() {
 func (c *Call) enter(s Step) {
 	now := time.Now()
 	c.engine.board.settle(c, c.present(s))
+	c.hear(s.Parties())
 	for _, p := range s.Parties() {
 		p.Leg.Trace(c.id)
 	}
@@ -197,10 +201,12 @@ const (
 // close completes the record and takes the call off the board.
 func (c *Call) close() {
 	c.deafen()
+	quality := c.measured()
 	now := time.Now()
 	c.mu.Lock()
 	c.closeSegment(now)
 	r := &c.record
+	r.Quality = quality
 	r.EndedAt = now
 	if r.HangupBy == "" {
 		r.HangupBy, r.HangupCause = "system", "ended"

@@ -167,6 +167,7 @@ func (c *Call) view() event.Call {
 	if !r.AnsweredAt.IsZero() {
 		v.AnsweredAt = &r.AnsweredAt
 	}
+	v.MOS, v.Faults = c.mos(), c.faults()
 	switch {
 	case c.state == "ended":
 		v.Outcome = r.Outcome
@@ -191,11 +192,21 @@ func (c *Call) publish(kind string) {
 	}
 	v := c.view()
 	v.Watched = c.watched()
-	news := event.News{Kind: kind, Account: c.account, Data: v}
-	for _, id := range []store.ID{v.Caller.UserID, v.Callee.UserID} {
-		if id != "" && !slices.Contains(news.Users, id) {
-			news.Users = append(news.Users, id)
+	c.engine.Bus.Publish(event.News{Kind: kind, Account: c.account, Users: usersOf(v.Caller.UserID, v.Callee.UserID), Data: v})
+}
+
+// members are the users who may know of the call.
+func (c *Call) members() []store.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return usersOf(c.record.Caller.UserID, c.record.Callee.UserID)
+}
+
+func usersOf(ids ...store.ID) (users []store.ID) {
+	for _, id := range ids {
+		if id != "" && !slices.Contains(users, id) {
+			users = append(users, id)
 		}
 	}
-	c.engine.Bus.Publish(news)
+	return users
 }

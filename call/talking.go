@@ -50,6 +50,10 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 		case <-s.b.Sound.Silent():
 			_ = c.silent(s.b)
 			return nil
+		case <-s.a.Sound.Trouble():
+			c.troubled(s.a)
+		case <-s.b.Sound.Trouble():
+			c.troubled(s.b)
 		case <-s.a.Sound.Changed():
 			c.changed()
 		case <-s.b.Sound.Changed():

@@ -39,6 +39,8 @@ type Call struct {
 	AnsweredAt *time.Time `json:"answered_at"`
 	// Outcome is set once the call has ended.
 	Outcome store.Outcome `json:"outcome,omitempty"`
+	MOS     float64       `json:"mos"`    // how it sounds; 0: not known yet
+	Faults  []Fault       `json:"faults"` // directions without sound now
 	// Watched are the users whose lamps this may change: more than the two who talk while a group is rung.
 	Watched []store.ID `json:"-"`
 }

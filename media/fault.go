@@ -130,7 +130,7 @@ func (s *Session) look(now time.Time, due bool) {
 	s.in.mu.Lock()
 	g, claimed, signalling, source := s.in.signs, s.in.claimed, s.in.signalling, s.in.source
 	s.in.mu.Unlock()
-	reported := s.reports.lastHeard()
+	sending := s.reports.saidToSend()
 
 	encrypted := g.odd >= oddInRow
 	silent := now.Sub(later(f.since, g.audio)) >= faultAfter
@@ -149,7 +149,7 @@ func (s *Session) look(now time.Time, due bool) {
 		f.begin(0, Fault{FromPeer: true, Class: FaultCodec, Address: source}, now)
 	case recent(g.stray):
 		f.begin(0, Fault{FromPeer: true, Class: FaultElsewhere, Address: g.strayer}, now)
-	case reported.After(later(f.since, g.audio)):
+	case sending.After(later(f.since, g.audio).Add(time.Second)):
 		f.begin(0, Fault{FromPeer: true, Class: FaultBlocked, Address: claimed}, now)
 	case !source.IsValid() && unreachable(claimed.Addr(), signalling):
 		f.begin(0, Fault{FromPeer: true, Class: FaultPrivate, Address: claimed}, now)

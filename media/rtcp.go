@@ -24,6 +24,7 @@ type reporter struct {
 	learnt   netip.AddrPort // where the peer's reports come from
 	lastSR   uint32         // the middle of the peer's NTP time: RFC 3550 §6.4.1
 	lastSRAt time.Time
+	sending  time.Time            // when the peer said that it sends
 	learntAt time.Time            // when it sent the last one
 	seen     rtcp.ReceptionReport // the peer's last report on us
 	seenAt   time.Time
@@ -197,10 +198,12 @@ func (r *reporter) take(b []byte, from netip.AddrPort, now time.Time) {
 				r.bad++
 				return
 			}
-			r.lastSR, r.lastSRAt = uint32(p.NTPTime>>16), now
+			r.lastSR, r.lastSRAt, r.sending = uint32(p.NTPTime>>16), now, now
 			r.note(p.Reports, ours, now)
 		case *rtcp.ReceiverReport:
 			r.note(p.Reports, ours, now)
+		case *rtcp.Goodbye:
+			r.sending = time.Time{}
 		}
 	}
 	r.learnt, r.learntAt = from, now
@@ -237,11 +240,11 @@ func (r *reporter) heard() (hearsay, time.Duration) {
 	return hearsay{r.notes, 100 * float64(r.seen.FractionLost) / 256, timeOfTicks(int64(r.seen.Jitter))}, r.round
 }
 
-// lastHeard is when the peer's latest report came.
-func (r *reporter) lastHeard() time.Time {
+// saidToSend is when the peer last reported that it sends, without taking leave.
+func (r *reporter) saidToSend() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.learntAt
+	return r.sending
 }
 
 func (r *reporter) fill(st *SessionStats) {

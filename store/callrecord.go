@@ -39,6 +39,8 @@ type CallRecord struct {
 
 	Segments []Segment // in order of time
 	Route    []Reason  // why it went where it went
+
+	Quality *CallQuality // nil: not measured
 }
 
 // CallParty is one side of a call as shown to people.

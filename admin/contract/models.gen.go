@@ -55,6 +55,72 @@ func (e ActorKind) Valid() bool {
 	}
 }
 
+// Defines values for AudioFaultClass.
+const (
+	FaultBlocked    AudioFaultClass = "blocked"
+	FaultCodec      AudioFaultClass = "codec"
+	FaultElsewhere  AudioFaultClass = "elsewhere"
+	FaultEncryption AudioFaultClass = "encryption"
+	FaultNothing    AudioFaultClass = "nothing"
+	FaultPrivate    AudioFaultClass = "private"
+)
+
+// Valid indicates whether the value is a known member of the AudioFaultClass enum.
+func (e AudioFaultClass) Valid() bool {
+	switch e {
+	case FaultBlocked:
+		return true
+	case FaultCodec:
+		return true
+	case FaultElsewhere:
+		return true
+	case FaultEncryption:
+		return true
+	case FaultNothing:
+		return true
+	case FaultPrivate:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AudioFaultDirection.
+const (
+	FromPhone AudioFaultDirection = "from"
+	ToPhone   AudioFaultDirection = "to"
+)
+
+// Valid indicates whether the value is a known member of the AudioFaultDirection enum.
+func (e AudioFaultDirection) Valid() bool {
+	switch e {
+	case FromPhone:
+		return true
+	case ToPhone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AudioFaultSide.
+const (
+	AudioFaultSideCallee AudioFaultSide = "callee"
+	AudioFaultSideCaller AudioFaultSide = "caller"
+)
+
+// Valid indicates whether the value is a known member of the AudioFaultSide enum.
+func (e AudioFaultSide) Valid() bool {
+	switch e {
+	case AudioFaultSideCallee:
+		return true
+	case AudioFaultSideCaller:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CallDirection.
 const (
 	Inbound  CallDirection = "inbound"
@@ -217,6 +283,24 @@ func (e Digest) Valid() bool {
 	case Md5:
 		return true
 	case Sha256:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LegQualitySide.
+const (
+	LegQualitySideCallee LegQualitySide = "callee"
+	LegQualitySideCaller LegQualitySide = "caller"
+)
+
+// Valid indicates whether the value is a known member of the LegQualitySide enum.
+func (e LegQualitySide) Valid() bool {
+	switch e {
+	case LegQualitySideCallee:
+		return true
+	case LegQualitySideCaller:
 		return true
 	default:
 		return false
@@ -624,6 +708,39 @@ type Asked struct {
 	Registrations int `json:"registrations"`
 }
 
+// AudioFault A direction without sound.
+type AudioFault struct {
+	// Address For administrators, in the figures of one call: where the sound should come from or go to, or where it comes from instead.
+	Address *string `json:"address,omitempty"`
+
+	// BeganAt Examples: 2026-03-02T10:01:03.120Z
+	BeganAt Time `json:"began_at"`
+
+	// Class nothing: nothing at all arrives; elsewhere: it comes from another address than the one that is believed; private: the phone names an
+	// address that leads nowhere from here; codec: it sends what was not agreed; encryption: it is encrypted with a key that we do not
+	// have, or at all; blocked: reports get through, sound does not.
+	Class AudioFaultClass `json:"class"`
+
+	// Direction From the phone or to it.
+	Direction AudioFaultDirection `json:"direction"`
+	EndedAt   *NullableTime       `json:"ended_at"`
+
+	// Repaired The way of the sound was found by this system.
+	Repaired bool           `json:"repaired"`
+	Side     AudioFaultSide `json:"side"`
+}
+
+// AudioFaultClass nothing: nothing at all arrives; elsewhere: it comes from another address than the one that is believed; private: the phone names an
+// address that leads nowhere from here; codec: it sends what was not agreed; encryption: it is encrypted with a key that we do not
+// have, or at all; blocked: reports get through, sound does not.
+type AudioFaultClass string
+
+// AudioFaultDirection From the phone or to it.
+type AudioFaultDirection string
+
+// AudioFaultSide defines model for AudioFault.Side.
+type AudioFaultSide string
+
 // Ban defines model for Ban.
 type Ban struct {
 	// By Who banned it; empty for the guard itself.
@@ -684,8 +801,14 @@ type Call struct {
 	Dialed     string        `json:"dialed"`
 	Direction  CallDirection `json:"direction"`
 
+	// Faults Directions without sound now.
+	Faults []AudioFault `json:"faults"`
+
 	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 	ID ID `json:"id"`
+
+	// Mos How it sounds now, 1 to 4.5; 0: not known yet.
+	Mos float64 `json:"mos"`
 
 	// Outcome Set once the call has ended.
 	Outcome *CallOutcome `json:"outcome,omitempty"`
@@ -758,9 +881,25 @@ type CallParty struct {
 
 // CallQuality defines model for CallQuality.
 type CallQuality struct {
+	// Faults Times without sound in one direction.
+	Faults   int     `json:"faults"`
 	JitterMs float64 `json:"jitter_ms"`
 	LossPct  float64 `json:"loss_pct"`
-	Mos      float64 `json:"mos"`
+
+	// Mos Of the worse direction of the worse leg, 1 to 4.5 by ITU-T G.107; null when nothing was heard.
+	Mos *float64 `json:"mos"`
+}
+
+// CallQualityDetail defines model for CallQualityDetail.
+type CallQualityDetail struct {
+	Faults   []AudioFault `json:"faults"`
+	JitterMs float64      `json:"jitter_ms"`
+	Legs     []LegQuality `json:"legs"`
+	LossPct  float64      `json:"loss_pct"`
+	Mos      *float64     `json:"mos"`
+
+	// Running The call is up.
+	Running bool `json:"running"`
 }
 
 // CallRecord defines model for CallRecord.
@@ -1077,6 +1216,31 @@ type DevicePatch struct {
 // Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
 type Digest string
 
+// FlowQuality defines model for FlowQuality.
+type FlowQuality struct {
+	JitterMs float64 `json:"jitter_ms"`
+	LossPct  float64 `json:"loss_pct"`
+	Missed   int64   `json:"missed"`
+
+	// Mos Null when it is not known.
+	Mos           *float64 `json:"mos"`
+	Packets       int64    `json:"packets"`
+	WorstJitterMs float64  `json:"worst_jitter_ms"`
+
+	// WorstLossPct Of five seconds.
+	WorstLossPct float64  `json:"worst_loss_pct"`
+	WorstMos     *float64 `json:"worst_mos"`
+}
+
+// FlowSample defines model for FlowSample.
+type FlowSample struct {
+	JitterMs float64 `json:"jitter_ms"`
+	LossPct  float64 `json:"loss_pct"`
+
+	// Mos Null (in the stream 0) when nothing was heard or reported.
+	Mos *float64 `json:"mos"`
+}
+
 // ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type ID = string
 
@@ -1158,6 +1322,34 @@ type LampList struct {
 	// Repairs The repairs of all lamps of the account that are there now.
 	Repairs int `json:"repairs"`
 }
+
+// LegQuality defines model for LegQuality.
+type LegQuality struct {
+	// Codec Examples: PCMU
+	Codec string `json:"codec"`
+
+	// From From the phone, as it arrives here.
+	From FlowQuality `json:"from"`
+	Name string      `json:"name"`
+
+	// Remote Where its sound goes.
+	//
+	// Examples: 192.0.2.7:16384
+	Remote string `json:"remote"`
+
+	// RoundTripMs Null when the phone sends no reports.
+	RoundTripMs *float64 `json:"round_trip_ms"`
+
+	// Samples In order of time, at most 64; each has the worst of its stretch.
+	Samples []QualitySample `json:"samples"`
+	Side    LegQualitySide  `json:"side"`
+
+	// To To the phone, as it reports.
+	To FlowQuality `json:"to"`
+}
+
+// LegQualitySide defines model for LegQuality.Side.
+type LegQualitySide string
 
 // Line defines model for Line.
 type Line struct {
@@ -1483,6 +1675,17 @@ type ProvisioningRotated struct {
 	PhoneAdminPassword string `json:"phone_admin_password"`
 	Token              string `json:"token"`
 	URL                string `json:"url"`
+}
+
+// QualitySample defines model for QualitySample.
+type QualitySample struct {
+	// At End of the stretch.
+	//
+	// Examples: 2026-03-02T10:01:03.120Z
+	At          Time       `json:"at"`
+	From        FlowSample `json:"from"`
+	RoundTripMs *float64   `json:"round_trip_ms"`
+	To          FlowSample `json:"to"`
 }
 
 // Rate defines model for Rate.

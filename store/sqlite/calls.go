@@ -13,20 +13,23 @@ import (
 )
 
 const callColumns = `id, account_id, started_at, answered_at, ended_at, direction, caller_user, callee_user, dialed,
-	outcome, hangup_by, hangup_cause, caller, callee, segments, route`
+	outcome, hangup_by, hangup_cause, caller, callee, segments, route, quality`
 
 // One row per id, whether StartCall reached the disk or not; a row never changes its account.
-const upsertCall = `INSERT INTO call_records (` + callColumns + `, search) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertCall = `INSERT INTO call_records (` + callColumns + `, search) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET answered_at = excluded.answered_at, ended_at = excluded.ended_at, direction = excluded.direction,
 	caller_user = excluded.caller_user, callee_user = excluded.callee_user, dialed = excluded.dialed, outcome = excluded.outcome,
 	hangup_by = excluded.hangup_by, hangup_cause = excluded.hangup_cause, caller = excluded.caller, callee = excluded.callee,
-	segments = excluded.segments, route = excluded.route, search = excluded.search
+	segments = excluded.segments, route = excluded.route, quality = excluded.quality, search = excluded.search
 	WHERE account_id = excluded.account_id`
 
 // Bounds of what one record may hold.
 const (
 	maxSegments = 1000
 	maxReasons  = 200
+	maxLegs     = 8
+	maxPoints   = 64
+	maxFaults   = 64
 )
 
 func callRow(r *store.CallRecord) []any {
@@ -36,7 +39,7 @@ func callRow(r *store.CallRecord) []any {
 	return []any{
 		r.ID, r.AccountID, micros(r.StartedAt), micros(r.AnsweredAt), micros(r.EndedAt), r.Direction, r.Caller.UserID, r.Callee.UserID,
 		r.Dialed, r.Outcome, r.HangupBy, r.HangupCause, string(encode(r.Caller)), string(encode(r.Callee)),
-		string(encode(r.Segments)), string(encode(r.Route)), search,
+		string(encode(r.Segments)), string(encode(r.Route)), string(encode(r.Quality)), search,
 	}
 }
 
@@ -44,15 +47,15 @@ func scanCall(scan scanner) (store.CallRecord, error) {
 	var r store.CallRecord
 	var started, answered, ended int64
 	var callerUser, calleeUser store.ID
-	var caller, callee, segments, route []byte
+	var caller, callee, segments, route, quality []byte
 	err := scan(&r.ID, &r.AccountID, &started, &answered, &ended, &r.Direction, &callerUser, &calleeUser, &r.Dialed,
-		&r.Outcome, &r.HangupBy, &r.HangupCause, &caller, &callee, &segments, &route)
+		&r.Outcome, &r.HangupBy, &r.HangupCause, &caller, &callee, &segments, &route, &quality)
 	if err != nil {
 		return r, err
 	}
 	r.StartedAt, r.AnsweredAt, r.EndedAt = fromMicros(started), fromMicros(answered), fromMicros(ended)
 	err = errors.Join(json.Unmarshal(caller, &r.Caller), json.Unmarshal(callee, &r.Callee),
-		json.Unmarshal(segments, &r.Segments), json.Unmarshal(route, &r.Route))
+		json.Unmarshal(segments, &r.Segments), json.Unmarshal(route, &r.Route), json.Unmarshal(quality, &r.Quality))
 	return r, err
 }
 
@@ -72,7 +75,23 @@ func bounded(r *store.CallRecord) *store.CallRecord {
 	for i := range c.Route {
 		c.Route[i].Detail = clip(c.Route[i].Detail, 300)
 	}
+	if r.Quality != nil {
+		c.Quality = boundedQuality(*r.Quality)
+	}
 	return &c
+}
+
+func boundedQuality(q store.CallQuality) *store.CallQuality {
+	q.Legs = append([]store.LegQuality(nil), q.Legs[:min(len(q.Legs), maxLegs)]...)
+	for i := range q.Legs {
+		l := &q.Legs[i]
+		l.Name, l.StartedAt, l.Points = clip(l.Name, 100), l.StartedAt.UTC(), l.Points[:min(len(l.Points), maxPoints)]
+	}
+	q.Faults = append([]store.AudioFault(nil), q.Faults[:min(len(q.Faults), maxFaults)]...)
+	for i := range q.Faults {
+		q.Faults[i].BeganAt, q.Faults[i].EndedAt = q.Faults[i].BeganAt.UTC(), q.Faults[i].EndedAt.UTC()
+	}
+	return &q
 }
 
 // StartCall writes the row of a call that begins and returns after the commit.

@@ -159,6 +159,13 @@ func TestCallRecords(t *testing.T) {
 	r.Direction = "internal" // where it leads is known after its beginning
 	r.Segments[0].EndedAt = r.AnsweredAt
 	r.Segments = append(r.Segments, store.Segment{Step: "talking", StartedAt: r.AnsweredAt, EndedAt: r.EndedAt})
+	r.Quality = &store.CallQuality{
+		MOS: 4.1, LossPct: 0.5, JitterMS: 3,
+		Legs: []store.LegQuality{{
+			Side: "caller", Codec: "PCMU", StartedAt: start, StepS: 5, From: store.FlowQuality{MOS: 4.1, Packets: 3000}, Points: []store.QualityPoint{{410, 50, 30, 430, 0, 20, 12}},
+		}},
+		Faults: []store.AudioFault{{Side: "callee", Direction: "from", Class: "private", Address: "10.0.0.7:4000", BeganAt: start.Add(2 * time.Second)}},
+	}
 	must(t, h.SaveCall(ctx, r))
 	got, err := h.CallRecord(ctx, account, r.ID)
 	must(t, err)

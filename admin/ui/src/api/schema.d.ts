@@ -1120,6 +1120,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/accounts/{account}/call-records/{call}/quality": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * How a call sounds or sounded
+         * @description While the call is up, this is what there is so far, and for 30 s from then on `call.quality` is news every 5 s: ask again to go on.
+         *     Members see their own calls only.
+         */
+        get: operations["getCallQuality"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/accounts/{account}/simulate": {
         parameters: {
             query?: never;
@@ -2397,12 +2425,118 @@ export interface components {
             quality: components["schemas"]["CallQuality"] | null;
         };
         CallQuality: {
-            /** Format: double */
-            mos: number;
+            /**
+             * Format: double
+             * @description Of the worse direction of the worse leg, 1 to 4.5 by ITU-T G.107; null when nothing was heard.
+             */
+            mos: number | null;
             /** Format: double */
             loss_pct: number;
             /** Format: double */
             jitter_ms: number;
+            /** @description Times without sound in one direction. */
+            faults: number;
+        };
+        CallQualityDetail: {
+            /** @description The call is up. */
+            running: boolean;
+            /** Format: double */
+            mos: number | null;
+            /** Format: double */
+            loss_pct: number;
+            /** Format: double */
+            jitter_ms: number;
+            legs: components["schemas"]["LegQuality"][];
+            faults: components["schemas"]["AudioFault"][];
+        };
+        LegQuality: {
+            /** @enum {string} */
+            side: "caller" | "callee";
+            name: string;
+            /** @example PCMU */
+            codec: string;
+            /**
+             * @description Where its sound goes.
+             * @example 192.0.2.7:16384
+             */
+            remote: string;
+            /**
+             * Format: double
+             * @description Null when the phone sends no reports.
+             */
+            round_trip_ms: number | null;
+            /** @description From the phone, as it arrives here. */
+            from: components["schemas"]["FlowQuality"];
+            /** @description To the phone, as it reports. */
+            to: components["schemas"]["FlowQuality"];
+            /** @description In order of time, at most 64; each has the worst of its stretch. */
+            samples: components["schemas"]["QualitySample"][];
+        };
+        FlowQuality: {
+            /**
+             * Format: double
+             * @description Null when it is not known.
+             */
+            mos: number | null;
+            /** Format: double */
+            worst_mos: number | null;
+            /** Format: double */
+            loss_pct: number;
+            /**
+             * Format: double
+             * @description Of five seconds.
+             */
+            worst_loss_pct: number;
+            /** Format: double */
+            jitter_ms: number;
+            /** Format: double */
+            worst_jitter_ms: number;
+            /** Format: int64 */
+            packets: number;
+            /** Format: int64 */
+            missed: number;
+        };
+        QualitySample: {
+            /** @description End of the stretch. */
+            at: components["schemas"]["Time"];
+            /** Format: double */
+            round_trip_ms: number | null;
+            from: components["schemas"]["FlowSample"];
+            to: components["schemas"]["FlowSample"];
+        };
+        FlowSample: {
+            /**
+             * Format: double
+             * @description Null (in the stream 0) when nothing was heard or reported.
+             */
+            mos: number | null;
+            /** Format: double */
+            loss_pct: number;
+            /** Format: double */
+            jitter_ms: number;
+        };
+        /** @description A direction without sound. */
+        AudioFault: {
+            /** @enum {string} */
+            side: "caller" | "callee";
+            /**
+             * @description From the phone or to it.
+             * @enum {string}
+             */
+            direction: "from" | "to";
+            /**
+             * @description nothing: nothing at all arrives; elsewhere: it comes from another address than the one that is believed; private: the phone names an
+             *     address that leads nowhere from here; codec: it sends what was not agreed; encryption: it is encrypted with a key that we do not
+             *     have, or at all; blocked: reports get through, sound does not.
+             * @enum {string}
+             */
+            class: "nothing" | "elsewhere" | "private" | "codec" | "encryption" | "blocked";
+            /** @description For administrators, in the figures of one call: where the sound should come from or go to, or where it comes from instead. */
+            address?: string;
+            began_at: components["schemas"]["Time"];
+            ended_at: components["schemas"]["NullableTime"];
+            /** @description The way of the sound was found by this system. */
+            repaired: boolean;
         };
         CallRecordList: {
             items: components["schemas"]["CallRecord"][];
@@ -2557,6 +2691,13 @@ export interface components {
             answered_at: components["schemas"]["NullableTime"];
             /** @description Set once the call has ended. */
             outcome?: components["schemas"]["CallOutcome"];
+            /**
+             * Format: double
+             * @description How it sounds now, 1 to 4.5; 0: not known yet.
+             */
+            mos: number;
+            /** @description Directions without sound now. */
+            faults: components["schemas"]["AudioFault"][];
         };
         CallList: {
             items: components["schemas"]["Call"][];
@@ -2651,10 +2792,10 @@ export interface components {
             /** Format: int64 */
             seq: number;
             /** @enum {string} */
-            type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "voicemail.received" | "voicemail.changed" | "trunk.changed" | "emergency.called" | "ban.added" | "ban.lifted" | "object.changed" | "activity.added";
+            type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "call.quality" | "call.trouble" | "voicemail.received" | "voicemail.changed" | "trunk.changed" | "emergency.called" | "ban.added" | "ban.lifted" | "object.changed" | "activity.added";
             time: components["schemas"]["Time"];
             /** @description By type. `hello` and `lagged` carry an empty object. */
-            data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["BanEvent"] | components["schemas"]["TrunkEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;
+            data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["CallQualityEvent"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["BanEvent"] | components["schemas"]["TrunkEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;
         };
         /** @description Of `registration.changed`. */
         RegistrationEvent: {
@@ -2664,6 +2805,24 @@ export interface components {
             online: boolean;
             user_agent: string;
             source: string;
+        };
+        /** @description Of `call.quality`. `call.trouble` carries a Call. */
+        CallQualityEvent: {
+            call_id: components["schemas"]["ID"];
+            at: components["schemas"]["Time"];
+            legs: {
+                /** @enum {string} */
+                side: "caller" | "callee";
+                name: string;
+                codec: string;
+                /**
+                 * Format: double
+                 * @description 0: not known.
+                 */
+                round_trip_ms: number;
+                from: components["schemas"]["FlowSample"];
+                to: components["schemas"]["FlowSample"];
+            }[];
         };
         /** @description Of `voicemail.received` and `voicemail.changed`. */
         VoicemailEvent: {
@@ -4725,6 +4884,34 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getCallQuality: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The figures. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallQualityDetail"];
+                };
             };
             default: components["responses"]["Problem"];
         };

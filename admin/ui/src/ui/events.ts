@@ -8,6 +8,7 @@ const reads: readonly string[] = [
   'ban.list',
   'call.list',
   'call_record.list',
+  'call_record.quality',
   'call_record.read',
   'call_record.route',
   'call_record.trace',
