@@ -141,7 +141,7 @@ func (c *Call) dial(ctx context.Context, s dialing, t dialplan.TrunkChoice) (*Pa
 	f := &fork{call: c, caller: s.party, early: true, news: make(chan forkNews), patience: silencePatience}
 	forked, lose := context.WithCancelCause(ctx)
 	var attempt sync.WaitGroup
-	attempt.Go(c.guarded(func() { f.attempt(forked, func() (*Party, error) { return c.inviteOver(forked, s, t) }) }))
+	attempt.Go(c.guarded(func() { f.attempt(forked, false, func() (*Party, error) { return c.inviteOver(forked, s, t) }) }))
 	f.comfort(ctx)
 	winner, err := f.watch(ctx, 1, ringPatience)
 	if err == nil {

@@ -91,24 +91,31 @@ var (
 
 // fork rings every phone of a group. The first to answer is returned, the others are cancelled.
 func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Party, error) {
-	var phones []store.Binding
+	var bindings []store.Binding
 	for _, t := range g.Targets {
-		phones = append(phones, c.engine.SIP.BindingsOfUser(t.User)...)
+		bindings = append(bindings, c.engine.SIP.BindingsOfUser(t.User)...)
 	}
+	phones := phonesOf(bindings)
 	if len(phones) == 0 {
 		return nil, errUnreachable
 	}
-	var carried sip.Carried
+	o := sip.Outgoing{Call: c.id}
 	if caller != nil {
 		var breadth int
-		carried, breadth = caller.Leg.Carried().Split(len(phones))
+		o.Carried, breadth = caller.Leg.Carried().Split(len(phones))
 		phones = phones[:breadth]
 	}
-	f := &fork{call: c, caller: caller, carried: carried, early: len(phones) == 1, personal: len(g.Targets) == 1, news: make(chan forkNews)}
+	if h := c.handover; h != nil {
+		o.Referrer = shown(h.who)
+	}
+	c.tellDiversions(&o, caller)
+	f := &fork{call: c, caller: caller, early: len(phones) == 1, personal: len(g.Targets) == 1, news: make(chan forkNews)}
 	forked, lose := context.WithCancelCause(ctx)
 	var attempts sync.WaitGroup
-	for _, b := range phones {
-		attempts.Go(c.guarded(func() { f.attempt(forked, func() (*Party, error) { return c.invite(forked, caller, b, carried) }) }))
+	turns := turnsOf(phones, g.Timeout)
+	for _, p := range phones {
+		t := turns[turnKey{p.flows[0].LineID, p.wait}]
+		attempts.Go(c.guarded(func() { f.ring(forked, caller, p, t, o) }))
 	}
 	f.comfort(ctx)
 	winner, err := f.watch(ctx, len(phones), g.Timeout)
@@ -126,7 +133,6 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 type fork struct {
 	call     *Call
 	caller   *Party
-	carried  sip.Carried
 	early    bool          // sound before the answer can only come from one phone
 	personal bool          // all phones are of one person, who may send the call on
 	news     chan forkNews // unbuffered: who hands over an answer knows that it won
@@ -259,8 +265,23 @@ func (f *fork) quiet() {
 	}
 }
 
-// attempt rings one phone until it is answered, refused, or the fork needs it no more.
-func (f *fork) attempt(ctx context.Context, invite func() (*Party, error)) {
+// ring rings one phone when its turn has come, over its next flow when one has failed (RFC 5626 §7).
+func (f *fork) ring(ctx context.Context, caller *Party, p phone, t *turn, o sip.Outgoing) {
+	defer t.ended()
+	if !t.comes(ctx) {
+		return
+	}
+	for i, b := range p.flows {
+		spare := i < len(p.flows)-1
+		if !f.attempt(ctx, spare, func() (*Party, error) { return f.call.invite(ctx, caller, b, o) }) {
+			return
+		}
+	}
+}
+
+// attempt rings one phone until it is answered, refused, or the fork needs it no more. Where there is a spare way to it,
+// it reports whether that is to be tried instead, and then tells nobody.
+func (f *fork) attempt(ctx context.Context, spare bool, invite func() (*Party, error)) (next bool) {
 	tell := func(n forkNews) bool {
 		select {
 		case f.news <- n:
@@ -272,10 +293,13 @@ func (f *fork) attempt(ctx context.Context, invite func() (*Party, error)) {
 	p, err := invite()
 	if err != nil {
 		f.call.log.Warn("not rung", "err", err)
+		if spare {
+			return true
+		}
 		tell(forkNews{ended: true, cause: sip.Cause{Code: 503, Reason: "not sent"}, err: err})
-		return
+		return false
 	}
-	won := false
+	won, rang := false, false
 	defer func() {
 		if !won { // who won has a seat in the call with the next step
 			f.call.darken(p)
@@ -284,6 +308,7 @@ func (f *fork) attempt(ctx context.Context, invite func() (*Party, error)) {
 	for {
 		select {
 		case progress := <-p.Leg.Progress():
+			rang = true
 			f.call.light(p, progress)
 			tell(forkNews{party: p, progress: progress})
 		case <-p.Leg.Answered():
@@ -291,21 +316,24 @@ func (f *fork) attempt(ctx context.Context, invite func() (*Party, error)) {
 			if won = tell(forkNews{party: p, answered: true}); !won {
 				p.drop(sip.Cause{Elsewhere: errors.Is(context.Cause(ctx), errElsewhere)})
 			}
-			return
+			return false
 		case <-p.Done():
 			p.Sound.Close()
+			if spare && flowFailed(p.Leg.Cause(), rang) {
+				return true
+			}
 			tell(forkNews{party: p, ended: true, cause: p.Leg.Cause()})
-			return
+			return false
 		case <-ctx.Done():
 			p.drop(sip.Cause{Elsewhere: errors.Is(context.Cause(ctx), errElsewhere)})
-			return
+			return false
 		}
 	}
 }
 
-// invite sends the call to one phone. Its sound speaks from the address that the phone registered
+// invite sends the call to one phone; o says what it is told beside who calls. Its sound speaks from the address that the phone registered
 // at, and offers first what the caller's phone understands.
-func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, carried sip.Carried) (*Party, error) {
+func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, o sip.Outgoing) (*Party, error) {
 	local, err := netip.ParseAddrPort(to.Local)
 	if err != nil {
 		return nil, fmt.Errorf("invite %s: %w", to.ID, err)
@@ -318,7 +346,7 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, carr
 		sound.Expect(source.Addr())
 	}
 	who := identify(c.rows, to.UserID, to.DeviceID)
-	o := sip.Outgoing{To: to, Called: shown(who), Sound: sound, Call: c.id, Carried: carried}
+	o.To, o.Called, o.Sound = to, shown(who), sound
 	if caller != nil {
 		sound.Prefer(caller.Sound)
 		o.From = shown(caller.Who)
@@ -328,7 +356,6 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, carr
 	} else {
 		o.From = shown(c.copyRecord().Callee)
 	}
-	c.tellDiversions(&o, caller)
 	leg, err := c.engine.SIP.Invite(ctx, o)
 	if err != nil {
 		sound.Close()

@@ -122,9 +122,11 @@ type Outgoing struct {
 	// Emergency calls are let out however many calls the trunk carries.
 	Emergency bool
 
-	From   Identity // the caller as the callee sees it
-	Called Identity
-	Sound  Negotiator
+	From Identity // the caller as the callee sees it
+	// Referrer is who transferred the call to a phone (RFC 3892); empty: nobody did.
+	Referrer Identity
+	Called   Identity
+	Sound    Negotiator
 	// Carried is what goes with the call from the leg it came by: see Leg.Carried.
 	Carried Carried
 	// Alert is the Alert-Info that makes phones ring another way; empty: none.

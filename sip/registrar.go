@@ -191,10 +191,12 @@ func (r *registrar) hasSource(line store.ID, from netip.Addr) bool {
 
 // wanted is one Contact of a REGISTER request.
 type wanted struct {
-	uri     string
-	expires time.Duration
-	inst    string
-	regID   int
+	uri      string
+	expires  time.Duration
+	inst     string
+	regID    int
+	q        int
+	features string
 }
 
 // register serves a REGISTER that was authenticated for line. kept says that the
@@ -294,7 +296,7 @@ func (r *registrar) update(in *inquiry, line store.Line, h hop, contacts []wante
 			fresh = true // the phone started anew
 		}
 		b.AccountID, b.LineID, b.DeviceID, b.UserID = line.AccountID, line.ID, line.DeviceID, line.UserID
-		b.Contact, b.Instance, b.RegID = c.uri, c.inst, c.regID
+		b.Contact, b.Instance, b.RegID, b.Q, b.Features = c.uri, c.inst, c.regID, c.q, c.features
 		if h != wayOf(b) {
 			r.s.health.dropped(b)
 			defer r.s.health.registered(b, true)
@@ -370,6 +372,10 @@ func (r *registrar) listing(in *inquiry, bindings []*store.Binding, now time.Tim
 		if b.RegID != 0 {
 			c = strconv.AppendInt(append(c, ";reg-id="...), int64(b.RegID), 10)
 		}
+		if b.Q != 1000 {
+			c = append(append(c, ";q="...), qText(b.Q)...)
+		}
+		c = append(c, b.Features...) // RFC 3840 §6
 		fields = append(fields, field{"Contact", string(c)})
 	}
 	if in.supports("path") {
@@ -412,7 +418,7 @@ func readContacts(items []string, asked time.Duration) (all []wanted, star, ok b
 		if !ok || len(a.uri) > 1024 || u.Headers != nil {
 			return nil, false, false
 		}
-		w := wanted{uri: a.uri, expires: asked}
+		w := wanted{uri: a.uri, expires: asked, q: qOf(a.params), features: featuresOf(a.params)}
 		if text, has := a.params.get("expires"); has {
 			w.expires = seconds(text, defaultExpires)
 		}
@@ -503,6 +509,11 @@ func (r *registrar) flowGone(h hop) {
 	r.forget("connection closed", func(_ *registered, b *store.Binding) bool {
 		return b.Transport == h.transport && b.Source == source && b.Local == local
 	})
+}
+
+// flowFailed drops a binding whose flow is said to have failed by who is between (RFC 5626 §7).
+func (r *registrar) flowFailed(id store.ID) {
+	r.forget("flow failed", func(_ *registered, b *store.Binding) bool { return b.ID == id })
 }
 
 // deviceChanged checks the lines of a device against the directory.

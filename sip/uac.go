@@ -57,6 +57,9 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	}
 	host, _ := s.host(h)
 	l.extra = divertedFields(host, o.Diverted)
+	if o.Referrer.User != "" {
+		l.extra = append(l.extra, field{"Referred-By", nameAddr(o.Referrer, host)}) // RFC 3892 §2.1, in our words: what the phone wrote is not to be trusted
+	}
 	l.dialog = dialog{
 		local: nameAddr(o.From, host), remote: nameAddr(o.Called, host),
 		target: o.To.Contact, routes: slices.Clone(o.To.Path), // RFC 3327 §5.3: the way back to the phone
@@ -191,6 +194,9 @@ func (l *Leg) progressed(res *sipmsg.Response) {
 		c := Cause{Code: res.StatusCode, Reason: clip(res.Reason, 80), Remote: true, Q850: q850Of(res)}
 		if l.course == nil {
 			c.Moved = redirection(res)
+		}
+		if res.StatusCode == 430 {
+			l.s.registrar.flowFailed(l.binding.ID)
 		}
 		l.end(c)
 	}

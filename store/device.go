@@ -157,6 +157,8 @@ type Binding struct {
 	Path      []string // RFC 3327
 	Instance  string   // +sip.instance, RFC 5626
 	RegID     int      // reg-id, RFC 5626
+	Q         int      // how much it is wanted among those of its line, in thousandths (RFC 3261 §20.10)
+	Features  string   // ";name=value…": what the phone says that it is and can (RFC 3840)
 
 	RegisteredAt time.Time
 	ExpiresAt    time.Time

@@ -27,6 +27,8 @@ type PhoneConfig struct {
 
 	Username, Password string
 	Display            string // what it claims to be
+	// Binding is what stands behind the Contact of its registrations, as ";q=0.5".
+	Binding string
 	// Voice is the frequency of the tone it says, in hertz; 0: it is silent.
 	Voice float64
 	// Allow is the methods that it says it knows; empty: all that it does.
@@ -55,7 +57,7 @@ func NewPhone(ctx context.Context, c PhoneConfig) (*Phone, error) {
 	p.sip, err = siptest.NewPhone(ctx, siptest.PhoneConfig{
 		Name: c.Name, Network: c.Network, Local: c.Local, Server: c.Server, Transport: c.Transport,
 		Username: c.Username, Password: c.Password, Display: c.Display,
-		Allow: c.Allow, Sound: p.newSound, AutoRing: false,
+		Binding: c.Binding, Allow: c.Allow, Sound: p.newSound, AutoRing: false,
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.media.Close())

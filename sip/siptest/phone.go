@@ -49,6 +49,8 @@ type PhoneConfig struct {
 	Sound func() sip.Negotiator
 	// Allow is what it says it can; empty: all that it can.
 	Allow string
+	// Binding is what stands behind the Contact of its registrations, as ";q=0.5".
+	Binding string
 	// AutoRing answers 180 to each call at once.
 	AutoRing bool
 	// ChallengeNotify asks for credentials for each NOTIFY outside of dialogs: the phone's own.
@@ -246,7 +248,7 @@ func (p *Phone) register(ctx context.Context, expires time.Duration) error {
 		d.set("From", "<"+p.aor()+">;tag="+p.tag)
 		d.set("To", "<"+p.aor()+">")
 		d.set("Call-ID", p.callID)
-		d.set("Contact", p.contact())
+		d.set("Contact", p.contact()+p.cfg.Binding)
 		d.set("Expires", strconv.Itoa(int(expires/time.Second)))
 		return d
 	})

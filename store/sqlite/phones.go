@@ -13,26 +13,26 @@ import (
 )
 
 const bindingColumns = `id, account_id, line_id, device_id, user_id, contact, source, local, transport, user_agent,
-	call_id, cseq, path, instance, reg_id, registered_at, expires_at`
+	call_id, cseq, path, instance, reg_id, registered_at, expires_at, q, features`
 
 // A binding of a line that was deleted meanwhile is nobody's and is not written.
 const upsertBinding = `INSERT INTO bindings (` + bindingColumns + `)
-	SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,? WHERE EXISTS (SELECT 1 FROM lines WHERE id = ?3 AND account_id = ?2)
+	SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,? WHERE EXISTS (SELECT 1 FROM lines WHERE id = ?3 AND account_id = ?2)
 	ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, contact = excluded.contact, source = excluded.source,
 	local = excluded.local, transport = excluded.transport, user_agent = excluded.user_agent, call_id = excluded.call_id,
 	cseq = excluded.cseq, path = excluded.path, instance = excluded.instance, reg_id = excluded.reg_id,
-	registered_at = excluded.registered_at, expires_at = excluded.expires_at`
+	registered_at = excluded.registered_at, expires_at = excluded.expires_at, q = excluded.q, features = excluded.features`
 
 // Most writes say that a telephone is still where it was. Changing a row by its key is half the work of the
 // above, which needs a journal of its own.
 const updateBinding = `UPDATE bindings SET user_id = ?5, contact = ?6, source = ?7, local = ?8, transport = ?9, user_agent = ?10,
-	call_id = ?11, cseq = ?12, path = ?13, instance = ?14, reg_id = ?15, registered_at = ?16, expires_at = ?17
+	call_id = ?11, cseq = ?12, path = ?13, instance = ?14, reg_id = ?15, registered_at = ?16, expires_at = ?17, q = ?18, features = ?19
 	WHERE id = ?1 AND account_id = ?2 AND line_id = ?3 AND device_id = ?4`
 
 func bindingRow(b *store.Binding) []any {
 	return []any{
 		b.ID, b.AccountID, b.LineID, b.DeviceID, b.UserID, b.Contact, b.Source, b.Local, b.Transport, validUTF8(b.UserAgent),
-		b.CallID, b.CSeq, string(encode(b.Path)), b.Instance, b.RegID, micros(b.RegisteredAt), micros(b.ExpiresAt),
+		b.CallID, b.CSeq, string(encode(b.Path)), b.Instance, b.RegID, micros(b.RegisteredAt), micros(b.ExpiresAt), b.Q, b.Features,
 	}
 }
 
@@ -53,7 +53,7 @@ func (db *DB) LoadBindings(ctx context.Context) ([]store.Binding, error) {
 		var path string
 		var registered, expires int64
 		err := scan(&b.ID, &b.AccountID, &b.LineID, &b.DeviceID, &b.UserID, &b.Contact, &b.Source, &b.Local, &b.Transport, &b.UserAgent,
-			&b.CallID, &b.CSeq, &path, &b.Instance, &b.RegID, &registered, &expires)
+			&b.CallID, &b.CSeq, &path, &b.Instance, &b.RegID, &registered, &expires, &b.Q, &b.Features)
 		if err != nil {
 			return err
 		}

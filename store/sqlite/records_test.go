@@ -389,7 +389,7 @@ func bindingOf(l store.Line) store.Binding {
 	return store.Binding{
 		ID: store.NewID(store.PrefixBinding), AccountID: l.AccountID, LineID: l.ID, DeviceID: l.DeviceID, UserID: l.UserID,
 		Contact: "sip:" + l.Username + "@192.0.2.7:5060;line=1", Source: "192.0.2.7:5060", Local: "192.0.2.1:5060", Transport: "udp",
-		UserAgent: "Yealink", CallID: "abc", CSeq: 4294967295, Path: []string{"<sip:p1;lr>", "<sip:p2;lr>"}, Instance: "urn:uuid:1", RegID: 1,
+		UserAgent: "Yealink", CallID: "abc", CSeq: 4294967295, Path: []string{"<sip:p1;lr>", "<sip:p2;lr>"}, Instance: "urn:uuid:1", RegID: 1, Q: 500, Features: ";audio;+sip.rendering=\"no\"",
 		RegisteredAt: now(), ExpiresAt: now().Add(time.Hour),
 	}
 }
