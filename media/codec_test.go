@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io/fs"
@@ -96,4 +97,50 @@ func TestLaws(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestITUVectorsG722 compares with the ITU-T Software Tool Library: 3 s of wide speech in both directions.
+func TestITUVectorsG722(t *testing.T) {
+	speech, want := words(t, "inpsp.bin"), words(t, "outsp1.bin")
+	code, err := os.ReadFile(filepath.Join(vectors, "codsp.g722"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := make([]int16, len(speech))
+	for i, v := range speech {
+		sound[i] = int16(v)
+	}
+	got := make([]byte, 0, len(code))
+	enc := newEncoder(&terms{audio: kindG722})
+	for at := 0; at < len(sound); at += frameSamples {
+		var b [frameSamples / 2]byte
+		got = append(got, b[:enc.encode(b[:], sound[at:min(at+frameSamples, len(sound))])]...)
+	}
+	if !bytes.Equal(got, code) {
+		t.Errorf("%d octets, want %d; the first that differs is %d", len(got), len(code), differ(got, code))
+	}
+	back := make([]int16, 0, len(want))
+	dec := newDecoder(kindG722)
+	for at := 0; at < len(code); at += frameSamples / 2 {
+		var s [frameSamples]int16
+		back = append(back, s[:dec.decode(s[:], code[at:min(at+frameSamples/2, len(code))])]...)
+	}
+	if len(back) != len(want) {
+		t.Fatalf("%d samples, want %d", len(back), len(want))
+	}
+	for i, v := range back {
+		if v != int16(want[i]) {
+			t.Fatalf("sample %d is %d, want %d", i, v, int16(want[i]))
+		}
+	}
+}
+
+// differ is where a and b differ first.
+func differ[T comparable](a, b []T) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
 }

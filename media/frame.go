@@ -30,8 +30,10 @@ func samplesIn(d time.Duration) int64 { return int64(d / (time.Second / SampleRa
 // timeOf is how long n samples of linear sound last.
 func timeOf(n int64) time.Duration { return time.Duration(n) * (time.Second / SampleRate) }
 
-// ticksIn is how far an RTP clock goes in d.
-func ticksIn(d time.Duration) int64 { return int64(d / (time.Second / clockRate)) }
+// ticksIn is how far an RTP clock of rate Hz goes in d.
+func ticksIn(d time.Duration, rate int) int64 { return d.Microseconds() * int64(rate) / 1e6 }
 
-// timeOfTicks is how long n ticks of an RTP clock last.
-func timeOfTicks(n int64) time.Duration { return time.Duration(n) * (time.Second / clockRate) }
+// timeOfTicks is how long n ticks of an RTP clock of rate Hz last.
+func timeOfTicks(n int64, rate int) time.Duration {
+	return time.Duration(n) * time.Second / time.Duration(rate)
+}

@@ -23,7 +23,7 @@ const (
 const (
 	maxDropout  = 3000
 	maxMisorder = 100
-	clockJump   = 2 * clockRate // a timestamp so far off the clock begins a new stream
+	clockJump   = 2 // seconds; a timestamp so far off the clock begins a new stream
 )
 
 // inlet judges and counts what arrives on one session. It belongs to the read loop;
@@ -56,7 +56,8 @@ type inlet struct {
 	lastTS  uint32 // of the last audio packet
 	lastAt  time.Time
 	timed   bool
-	jitter  float64 // in samples
+	rate    int     // of timestamps, in Hz
+	jitter  float64 // in ticks of it
 
 	signs       signs
 	stats       inletStats
@@ -289,10 +290,17 @@ func (in *inlet) time(p *packet) {
 	if in.clock.IsZero() {
 		in.clock = p.at
 	}
-	transit := int32(uint32(ticksIn(p.at.Sub(in.clock))) - p.ts)
+	rate := p.kind.clock()
+	if rate != in.rate { // another codec, whose timestamps are of another measure
+		if in.timed {
+			in.stream++
+		}
+		in.rate, in.timed, in.jitter = rate, false, 0
+	}
+	transit := int32(uint32(ticksIn(p.at.Sub(in.clock), rate)) - p.ts)
 	if in.timed {
-		off := int64(int32(p.ts-in.lastTS)) - ticksIn(p.at.Sub(in.lastAt))
-		if off > clockJump || off < -clockJump {
+		off := int64(int32(p.ts-in.lastTS)) - ticksIn(p.at.Sub(in.lastAt), rate)
+		if jump := int64(clockJump * rate); off > jump || off < -jump {
 			in.stream++
 		} else {
 			d := math.Abs(float64(transit - in.transit))
@@ -348,6 +356,14 @@ func (in *inlet) quiet(now time.Time, due bool) time.Duration {
 		in.heard = now
 	}
 	return now.Sub(in.heard)
+}
+
+// jittered is the jitter as a time. The caller holds the lock.
+func (in *inlet) jittered() time.Duration {
+	if in.rate == 0 {
+		return 0
+	}
+	return timeOfTicks(int64(in.jitter), in.rate)
 }
 
 // begun reports whether the peer was ever heard.

@@ -13,7 +13,8 @@ const (
 
 // terms is what was agreed with the peer. They are never changed, only replaced.
 type terms struct {
-	audio     kind  // what we send
+	audio     kind // what we send
+	opus      opusParams
 	number    uint8 // its payload number
 	event     uint8 // payload number of the events we send
 	events    bool  // the peer takes events

@@ -23,6 +23,7 @@ type outlet struct {
 	ts    uint32 // where the sound sent so far ends
 	start time.Time
 	first uint32 // the timestamp of start
+	clock int    // rate of timestamps, in Hz
 	owner any    // who sent last
 
 	packets, octets uint64
@@ -37,7 +38,7 @@ func newOutlet(c conn) *outlet {
 	// RFC 3550 §5.1: all three are random. RFC 3711 §3.3.1: a number in the lower half, or a peer that misses the
 	// first packets may count the rounds wrongly.
 	first := rand.Uint32()
-	return &outlet{conn: c, ssrc: rand.Uint32(), seq: uint16(rand.Uint32N(1 << 15)), ts: first, first: first, start: time.Now()}
+	return &outlet{conn: c, ssrc: rand.Uint32(), seq: uint16(rand.Uint32N(1 << 15)), ts: first, first: first, start: time.Now(), clock: clockRate}
 }
 
 // renew puts new terms into force.
@@ -90,7 +91,7 @@ func (o *outlet) leave(p *player) {
 // the end of what was sent.
 func (o *outlet) begin(owner any, now time.Time) {
 	o.owner = owner
-	clock := o.first + uint32(ticksIn(now.Sub(o.start)))
+	clock := o.first + uint32(ticksIn(now.Sub(o.start), o.clock))
 	if int32(clock-o.ts) > 0 {
 		o.ts = clock
 	}
@@ -115,12 +116,12 @@ func (o *outlet) speak(p *player, samples []int16) {
 		o.begin(p, time.Now())
 	}
 	if k := o.terms.audio; o.encodes != k {
-		o.encoder, o.encodes = newEncoder(k), k
+		o.encoder, o.encodes = newEncoder(o.terms), k
 	}
 	n := o.encoder.encode(o.buf[headerSize:], samples)
 	h := header{marker: marker, number: o.terms.number, seq: o.seq, ts: o.ts, ssrc: o.ssrc}
 	o.seq++
-	o.ts += uint32(len(samples) * clockRate / SampleRate)
+	o.ts += uint32(len(samples) * o.clock / SampleRate)
 	o.send(&h, o.buf[:headerSize+n])
 }
 

@@ -114,7 +114,7 @@ func (s *Session) sample(fresh bool) Quality {
 
 	s.in.mu.Lock()
 	received, lost := s.in.stats.received, uint64(s.in.lostBefore+s.in.lost())
-	jitter := timeOfTicks(int64(s.in.jitter))
+	jitter := s.in.jittered()
 	s.in.mu.Unlock()
 
 	q := Quality{RoundTrip: round}

@@ -152,7 +152,7 @@ func (r *reporter) report(now time.Time) (rtcp.Packet, uint32) {
 	}
 	r.sent = o.packets
 	return &rtcp.SenderReport{
-		SSRC: o.ssrc, NTPTime: ntp(now), RTPTime: o.first + uint32(ticksIn(now.Sub(o.start))),
+		SSRC: o.ssrc, NTPTime: ntp(now), RTPTime: o.first + uint32(ticksIn(now.Sub(o.start), o.clock)),
 		PacketCount: uint32(o.packets), OctetCount: uint32(o.octets), Reports: reports,
 	}, o.ssrc
 }
@@ -237,7 +237,7 @@ type hearsay struct {
 func (r *reporter) heard() (hearsay, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return hearsay{r.notes, 100 * float64(r.seen.FractionLost) / 256, timeOfTicks(int64(r.seen.Jitter))}, r.round
+	return hearsay{r.notes, 100 * float64(r.seen.FractionLost) / 256, timeOfTicks(int64(r.seen.Jitter), r.s.clock())}, r.round
 }
 
 // saidToSend is when the peer last reported that it sends, without taking leave.
@@ -253,6 +253,6 @@ func (r *reporter) fill(st *SessionStats) {
 	st.RoundTrip = r.round
 	st.RemoteLost = uint64(r.seen.TotalLost)
 	st.BadReports = r.bad
-	st.RemoteJitter = timeOfTicks(int64(r.seen.Jitter))
+	st.RemoteJitter = timeOfTicks(int64(r.seen.Jitter), r.s.clock())
 	st.RemoteLossNow = float64(r.seen.FractionLost) / 256
 }

@@ -149,7 +149,20 @@ func (s *Session) Codec() string {
 }
 
 // Rate is how many samples a second of the peer's sound are worth keeping: 8000 or 16000.
-func (s *Session) Rate() int { return narrowRate }
+func (s *Session) Rate() int {
+	if t := s.terms.Load(); t == nil || t.audio.law() {
+		return narrowRate
+	}
+	return SampleRate
+}
+
+// clock is the rate of the timestamps that we send, in Hz.
+func (s *Session) clock() int {
+	if t := s.terms.Load(); t != nil {
+		return t.audio.clock()
+	}
+	return clockRate
+}
 
 // Digits gives the keys that the peer pressed, one for each press: RFC 4733.
 func (s *Session) Digits() <-chan rune { return s.digits }
@@ -269,7 +282,7 @@ func (s *Session) take(p *packet) {
 	switch p.kind {
 	case kindEvent:
 		s.press(p)
-	case kindPCMU, kindPCMA:
+	case kindPCMU, kindPCMA, kindG722, kindOpus, kindNoise:
 		if taps := s.taps.Load(); taps != nil {
 			for _, t := range *taps {
 				t.push(p)
@@ -347,7 +360,7 @@ func (s *Session) Stats() SessionStats {
 	st.Stray, st.Malformed, st.Unknown = in.stray, in.malformed, in.unknown
 	st.Unopened = in.unopened
 	st.Lost = uint64(s.in.lostBefore + s.in.lost())
-	st.Jitter = timeOfTicks(int64(s.in.jitter))
+	st.Jitter = s.in.jittered()
 	s.in.mu.Unlock()
 	s.out.mu.Lock()
 	st.Sent, st.Remote = s.out.packets, s.out.dest

@@ -39,6 +39,8 @@ var doors = map[string][]string{
 	"github.com/miekg/dns":                {"sip"},
 	"github.com/pion":                     {"media"},
 	"github.com/zaf/g711":                 {"media"},
+	"github.com/gotranspile/g722":         {"media"},
+	"github.com/thesyncim/gopus":          {"media"},
 	"modernc.org":                         {"store/sqlite"},
 	"github.com/pressly/goose":            {"store/sqlite"},
 	"github.com/gorilla/mux":              {"admin", "provisioning"},
