@@ -387,3 +387,26 @@ func TestRingsOn(t *testing.T) {
 		})
 	}
 }
+
+// RFC 3261 §17.2.2: a BYE that comes again gets the answer it got, also when nothing is left of the call, and not for ever.
+func TestRepeatedBye(t *testing.T) {
+	bubble(t, func(w *world) {
+		c, l := w.established(answerSDP)
+		defer c.close()
+		c.cseq++
+		bye := c.request("BYE", "b", "")
+		c.send(bye)
+		first := c.await(200)
+		<-l.Done()
+		for _, wait := range []time.Duration{time.Second, 10 * time.Second} {
+			time.Sleep(wait)
+			c.send(bye)
+			if again := c.await(200); again != first {
+				t.Errorf("answered before\n%s\nand now\n%s", first, again)
+			}
+		}
+		time.Sleep(33 * time.Second)
+		c.send(bye)
+		c.await(481)
+	})
+}

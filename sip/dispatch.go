@@ -251,7 +251,11 @@ func (s *Server) answer(req *sipmsg.Request, code int, reason string, body []byt
 
 // respond answers within the transaction: repeated requests get the answer again.
 func (s *Server) respond(req *sipmsg.Request, tx *sipmsg.ServerTx, code int, reason string, fields ...field) {
-	if err := tx.Respond(s.answer(req, code, reason, nil, fields...)); err != nil {
+	res := s.answer(req, code, reason, nil, fields...)
+	if req.Method == sipmsg.BYE && s.finish(req, tx, res) {
+		return
+	}
+	if err := tx.Respond(res); err != nil {
 		s.log.Debug("answer not sent", "code", code, "error", err)
 	}
 }

@@ -52,6 +52,7 @@ type verdict struct {
 	reply []byte
 	to    netip.AddrPort // of the reply
 	why   string         // of a refusal, for the log
+	key   string         // of the transaction, for methods that may come again after it
 }
 
 // read judges one whole message. On a stream the framing has made sure of its length.
@@ -420,7 +421,11 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 	}
 	fmt.Fprintf(&b, "Max-Forwards: %d\r\nContent-Length: %d\r\n\r\n", maxForwards, len(body))
 	b.Write(body)
-	return verdict{data: b.Bytes()}
+	v := verdict{data: b.Bytes()}
+	if transport == "udp" && (method == "INVITE" || method == "BYE") {
+		v.key, v.to = pastKey(method, branch, hops[0].host, hops[0].port), listensBehind(hops[0], from)
+	}
+	return v
 }
 
 // response judges a response. Nobody waits for an answer to a bad one.

@@ -127,6 +127,10 @@ func (s *Server) judge(data []byte, h hop, way replier) []byte {
 		v.reply = s.inquire(v.ask, h)
 	case v.data == nil:
 		s.refused(v.why, data, h.remote, h.transport)
+	case v.key != "":
+		if answer, known := s.finished.find(v.key); known {
+			v.data, v.reply = nil, answer
+		}
 	}
 	if v.reply != nil {
 		if v.ask == nil && h.transport == "udp" { // a stream notes what it sends

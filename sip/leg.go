@@ -102,7 +102,10 @@ type Leg struct {
 	unproven *reliable        // that waits for its PRACK
 	rings    []bool           // what Ring wants to say after it
 	rung     int              // how often it rang
-	taking   chan<- error     // Answer waits for it
+	// ringAgain says so once more; owner is the leg for as long as it has a loop.
+	ringAgain *time.Timer
+	owner     *atomic.Pointer[Leg]
+	taking    chan<- error // Answer waits for it
 
 	outgoing   *sipmsg.Request // the INVITE we sent
 	outgoingTx *sipmsg.ClientTx
@@ -379,6 +382,9 @@ func (l *Leg) end(c Cause) {
 	l.s.uncount(l)
 	l.session.stop()
 	l.unproven.stop()
+	if l.ringAgain != nil {
+		l.ringAgain.Stop()
+	}
 	if l.deferred != nil {
 		l.deferred.end() // RFC 3261 §15.1.2
 		l.deferred = nil
@@ -460,6 +466,12 @@ func (l *Leg) free() {
 // leave takes a leg out of the tables.
 func (s *Server) leave(l *Leg) {
 	l.free()
+	if l.owner != nil {
+		l.owner.Store(nil)
+	}
+	l.mu.Lock()
+	l.sound = nil // transactions may hold the leg for a while yet
+	l.mu.Unlock()
 	s.trace.opened(l.callID, -1)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -55,6 +55,7 @@ type Server struct {
 	front     *front
 	seed      maphash.Seed // of prints and tags
 	repeats   repeats
+	finished  finished
 	guard     *guard
 	digest    *digest
 	registrar *registrar

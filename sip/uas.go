@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -136,8 +137,11 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 		l.log.Debug("answer not sent", "code", 100, "error", err)
 	}
 	// A phone that cannot be answered any more has lost the call.
+	owner := new(atomic.Pointer[Leg]) // the transaction may outlive the leg by far, and must not hold it
+	owner.Store(l)
+	l.owner = owner
 	tx.OnTerminate(func(_ string, err error) {
-		if errors.Is(err, sipmsg.ErrTransactionTransport) {
+		if l := owner.Load(); l != nil && errors.Is(err, sipmsg.ErrTransactionTransport) {
 			s.tasks.Go(func() { l.post(l.unreachable) })
 		}
 	})
@@ -250,7 +254,10 @@ func (l *Leg) ring(early bool) error {
 func (l *Leg) ringOn(early bool) {
 	l.rung++
 	rung := l.rung
-	l.after(time.Minute, func() {
+	if l.ringAgain != nil {
+		l.ringAgain.Stop()
+	}
+	l.ringAgain = l.after(time.Minute, func() {
 		if l.state == ringing && l.taking == nil && l.rung == rung {
 			if err := l.ring(early); err != nil {
 				l.log.Debug("answer not repeated", "error", err)
@@ -413,6 +420,7 @@ func (l *Leg) acknowledged(ack *sipmsg.Request) {
 		l.session.start(l)
 	}
 	l.settle(nil)
+	l.s.absorb(a.tx)
 	if l.byeOwed != nil {
 		l.bye(*l.byeOwed)
 		l.byeOwed = nil
