@@ -197,6 +197,7 @@ type Stats struct {
 	Registers, Registered, Invites, AuthFail uint64
 	LegsTotal                                uint64
 	Banned, Ignored, TextsSent, Shed         uint64 // bans made, messages of banned sources, texts delivered, calls refused in overload
+	LampsShed                                uint64 // requests for lamps that were asked to come back later
 	Unreachable                              int    // phones that are registered and do not answer
 	Legs, Bindings, LinesOnline              int
 	Subscriptions, Connections, Bans         int

@@ -72,3 +72,10 @@ func (s *Server) Names() int {
 	defer s.names.mu.Unlock()
 	return len(s.names.cache)
 }
+
+// CrowdLane pretends that so many octets more wait in the side lane.
+func (s *Server) CrowdLane(octets int) {
+	s.lane.mu.Lock()
+	defer s.lane.mu.Unlock()
+	s.lane.octets += octets
+}

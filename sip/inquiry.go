@@ -111,9 +111,14 @@ func (s *Server) judge(data []byte, h hop, way replier) []byte {
 		s.stats.throttled.Add(1)
 		return nil
 	}
-	if s.health.answered(data, h) {
+	if s.health.answered(data, h) || s.lane.takes(data, h, way) {
 		return nil
 	}
+	return s.read(data, h, way)
+}
+
+// read passes a message through the front reader.
+func (s *Server) read(data []byte, h hop, way replier) []byte {
 	v := s.front.read(data, h.remote, h.transport)
 	if v.ask == nil { // else it belongs to no call
 		s.trace.received(data, h)

@@ -17,6 +17,8 @@ const (
 	// lampWindow is how many NOTIFY requests may be on their way to one phone. The next ones wait for its answers, so a
 	// phone with sixty lamps is not flooded; one that answers nothing is asked with a single one.
 	lampWindow = 8
+	// maxFlying is how many NOTIFY requests may be on their way to all phones together before one has few of them only.
+	maxFlying, fewFlying = 1024, 2
 	// lampGather is how long news waits for more of it: what a call does in one instant is one NOTIFY, not three.
 	lampGather = 20 * time.Millisecond
 	// lampPatience is how long the first NOTIFY waits before its lamp is told anew, by a request of its own.
@@ -52,6 +54,7 @@ type flight struct {
 	branch   string
 	req      *sipmsg.Request
 	phone    *phone
+	line     store.ID
 	sent     time.Time
 	again    time.Time // when it is repeated
 	interval time.Duration
@@ -152,24 +155,15 @@ func (e *events) tell(p *phone) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		e.mu.Lock()
-		sub, again, wait := e.next(p, time.Now())
-		if sub == nil && again == nil && len(p.queue) == 0 || e.s.ctx.Err() != nil {
-			p.busy = false
-			if p.subs == 0 {
-				e.forget(p)
-			}
-			e.mu.Unlock()
-			return
-		}
-		e.mu.Unlock()
+		f, worked, wait := e.turn(p)
 		switch {
-		case again != nil:
-			e.s.write(again)
+		case f != nil: // without a turn: a connection that is not read takes its time
+			e.send(f)
 			continue
-		case sub != nil:
-			e.notify(p, sub)
+		case worked:
 			continue
+		case wait == 0:
+			return
 		}
 		timer.Reset(wait)
 		select {
@@ -180,9 +174,52 @@ func (e *events) tell(p *phone) {
 	}
 }
 
+// turn does one piece of work for a phone, once it is its turn: what is to be sent then, if anything, whether that was all
+// of it, and else how long there is nothing to do; 0: for good.
+func (e *events) turn(p *phone) (f *flight, worked bool, wait time.Duration) {
+	e.turns <- struct{}{}
+	defer func() { <-e.turns }()
+	e.mu.Lock()
+	sub, again, wait := e.next(p, time.Now())
+	if sub == nil && again == nil && len(p.queue) == 0 || e.s.ctx.Err() != nil {
+		p.busy = false
+		if p.subs == 0 {
+			e.forget(p)
+		}
+		e.mu.Unlock()
+		return nil, false, 0
+	}
+	e.mu.Unlock()
+	switch {
+	case again != nil:
+		return again, true, 0
+	case sub != nil:
+		return e.notify(p, sub), true, 0
+	}
+	return nil, false, max(wait, time.Nanosecond)
+}
+
+// send sends a NOTIFY, or sends it again.
+func (e *events) send(f *flight) {
+	err := e.s.tpl.WriteMsg(f.req.Clone())
+	if err == nil {
+		return
+	}
+	e.s.log.Debug("notify not sent", "line", f.line, "error", err)
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if sub := e.flights[f.branch]; sub != nil && sub.flight == f {
+		f.giveUp = now // the connection is gone: another way is looked for at once
+		if f.phone.tries > 0 {
+			f.phone.due = now.Add(f.phone.patience())
+		}
+	}
+}
+
 // next picks what is to be done for a phone now: a subscription to be told, a NOTIFY to be repeated, or how long there is
 // nothing to do; mu is held.
-func (e *events) next(p *phone, now time.Time) (sub *subscription, again *sipmsg.Request, wait time.Duration) {
+func (e *events) next(p *phone, now time.Time) (sub *subscription, again *flight, wait time.Duration) {
 	flying := 0
 	wait = time.Hour
 	for _, sub := range slices.Clone(p.queue) {
@@ -198,7 +235,7 @@ func (e *events) next(p *phone, now time.Time) (sub *subscription, again *sipmsg
 				f.interval = min(2*f.interval, timerT2)
 				f.again = now.Add(f.interval)
 				e.repaired(sub)
-				return nil, f.req, 0
+				return nil, f, 0
 			}
 			f.again = f.giveUp
 		}
@@ -213,7 +250,7 @@ func (e *events) next(p *phone, now time.Time) (sub *subscription, again *sipmsg
 		}
 		kept = append(kept, o)
 		switch {
-		case sub != nil || o.flight != nil || flying >= p.window:
+		case sub != nil, o.flight != nil, flying >= p.window, flying >= fewFlying && len(e.flights) > maxFlying:
 		case o.due.After(now), p.due.After(now):
 			wait = min(wait, max(o.due.Sub(now), p.due.Sub(now)))
 		default:
@@ -297,12 +334,13 @@ func (e *events) reroute(p *phone) (hop, bool) {
 	return found, ok
 }
 
-// notify tells one subscription how things stand. Only the goroutine of its phone does.
-func (e *events) notify(p *phone, sub *subscription) {
+// notify makes the NOTIFY that tells one subscription how things stand; nil: there is no news. Only the goroutine of its
+// phone does.
+func (e *events) notify(p *phone, sub *subscription) *flight {
 	e.mu.Lock()
 	if sub.phone != p || sub.ended {
 		e.mu.Unlock()
-		return
+		return nil
 	}
 	sub.wanted = false
 	forced := sub.forced
@@ -316,16 +354,16 @@ func (e *events) notify(p *phone, sub *subscription) {
 			sub.list.full = true // what the document said was not sent
 		}
 		e.mu.Unlock()
-		return
+		return nil
 	}
 	if !forced && doc.mark == sub.mark && !sub.acked.IsZero() {
 		e.mu.Unlock()
-		return
+		return nil
 	}
 	req := e.draft(sub, doc)
 	now := time.Now()
 	f := &flight{
-		branch: newBranch(), req: req, phone: p, interval: timerT1, sent: now, again: now.Add(timerT1),
+		branch: e.s.lane.newBranch(), req: req, phone: p, line: p.line.ID, interval: timerT1, sent: now, again: now.Add(timerT1),
 		giveUp: now.Add(p.patience()), last: sub.why != "",
 	}
 	if p.hop.transport != "udp" {
@@ -345,17 +383,7 @@ func (e *events) notify(p *phone, sub *subscription) {
 		e.drop(sub)
 	}
 	e.mu.Unlock()
-	if err := e.s.tpl.WriteMsg(req.Clone()); err != nil {
-		e.s.log.Debug("notify not sent", "line", view.phone.line.ID, "error", err)
-		e.mu.Lock()
-		if sub.flight == f {
-			f.giveUp = now // the connection is gone: another way is looked for at once
-			if p.tries > 0 {
-				p.due = now.Add(p.patience())
-			}
-		}
-		e.mu.Unlock()
-	}
+	return f
 }
 
 // composeFor makes the document of a subscription, whatever it watches.
@@ -398,27 +426,20 @@ func (e *events) draft(sub *subscription, doc document) *sipmsg.Request {
 	return req
 }
 
-// answered takes the answer to a NOTIFY of a subscription; it reports whether it was one.
-func (e *events) answered(res *sipmsg.Response) bool {
-	if res.CSeq() == nil || res.CSeq().MethodName != sipmsg.NOTIFY || res.Via() == nil {
-		return false
-	}
-	branch, _ := res.Via().Params.Get("branch")
+// answered takes the answer to a NOTIFY of a subscription. It may be one that nobody waits for any more.
+func (e *events) answered(branch string, code int, retryAfter string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	sub := e.flights[branch]
-	if sub == nil {
-		return false
-	}
-	if res.StatusCode < 200 {
-		return true
+	if sub == nil || code < 200 {
+		return
 	}
 	f := sub.flight
 	e.land(sub)
 	f.phone.lives()
 	sub.due = time.Time{}
 	now := time.Now()
-	switch code := res.StatusCode; {
+	switch {
 	case code < 300:
 		sub.acked = now
 		sub.known = sub.shown
@@ -430,14 +451,13 @@ func (e *events) answered(res *sipmsg.Response) bool {
 		// It did not hear, but it is there.
 		e.repaired(sub)
 		after := lampPatience
-		if text := header(res, "Retry-After"); text != "" {
-			after = min(max(seconds(text, after), time.Second), lampRest)
+		if retryAfter != "" {
+			after = min(max(seconds(retryAfter, after), time.Second), lampRest)
 		}
 		sub.wanted, sub.forced, sub.due = true, true, now.Add(after)
 	default:
 		sub.acked = now // it heard, and will not like it better next time
 	}
-	return true
 }
 
 // endsUsage are the answers to a NOTIFY that end its subscription.

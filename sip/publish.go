@@ -63,11 +63,11 @@ func (s *Server) onPublish(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	}
 	if name == "vq-rtcpxr" {
 		code, reason := s.reported(req, line)
-		s.respond(req, tx, code, reason, field{"Expires", "0"}, field{"SIP-ETag", token()})
+		s.replyOnce(req, tx, code, reason, field{"Expires", "0"}, field{"SIP-ETag", token()})
 		return
 	}
 	code, reason, fields := s.events.publish(req, line)
-	s.respond(req, tx, code, reason, fields...)
+	s.replyOnce(req, tx, code, reason, fields...)
 }
 
 // publish takes a publication of presence, step by step as RFC 3903 §6 has it.

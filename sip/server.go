@@ -60,6 +60,7 @@ type Server struct {
 	digest    *digest
 	registrar *registrar
 	events    *events
+	lane      *lane
 	health    *health
 	names     *names
 	trunks    *trunks
@@ -93,7 +94,7 @@ type counters struct {
 	received, malformed, throttled             atomic.Uint64
 	registers, registered, invites, authFailed atomic.Uint64
 	legs                                       atomic.Uint64
-	texts, shed                                atomic.Uint64
+	texts, shed, lampsShed                     atomic.Uint64
 	qualityReports                             atomic.Uint64
 }
 
@@ -148,6 +149,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	s.health = newHealth(s)
 	s.registrar = newRegistrar(s, b)
 	s.events = newEvents(s)
+	s.lane = newLane(s)
 	s.trace = newTrace(s)
 	s.texts = newTexts(s)
 	s.load.born = time.Now()
@@ -163,7 +165,7 @@ func New(cfg Config, dir Directory, b Bindings, m Mailboxes, bus *event.Bus) (*S
 	s.txl = sipmsg.NewTransactionLayer(s.tpl,
 		sipmsg.WithTransactionLayerLogger(quiet),
 		sipmsg.WithTransactionLayerTerminateOnConnClose(),
-		sipmsg.WithTransactionLayerUnhandledResponseHandler(s.strayResponse))
+		sipmsg.WithTransactionLayerUnhandledResponseHandler(func(*sipmsg.Response) {})) // nobody waits for it
 	s.txl.OnRequest(s.onRequest)
 	return s, nil
 }
@@ -234,6 +236,10 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 	s.tasks.Go(s.registrar.sweep)
 	s.tasks.Go(func() { s.health.run(s.ctx) })
 	s.tasks.Go(s.events.sweep)
+	for range laneWorkers() {
+		s.tasks.Go(s.lane.work)
+	}
+	s.tasks.Go(s.lane.hear)
 	s.tasks.Go(func() { s.registrar.write(s.ctx) })
 	s.tasks.Go(s.trace.write)
 	s.tasks.Go(s.keepGuard)
@@ -383,7 +389,7 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	st.Legs = len(s.legs)
 	s.mu.Unlock()
-	st.TextsSent, st.Shed = s.stats.texts.Load(), s.stats.shed.Load()
+	st.TextsSent, st.Shed, st.LampsShed = s.stats.texts.Load(), s.stats.shed.Load(), s.stats.lampsShed.Load()
 	st.Bans, st.Banned, st.Ignored = s.guard.counts()
 	s.registrar.mu.Lock()
 	st.Bindings, st.LinesOnline = s.registrar.count, len(s.registrar.lines)

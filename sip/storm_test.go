@@ -41,6 +41,8 @@ type storm struct {
 	at     func(i int) netip.AddrPort // where a phone is
 	life   int                        // how often the power came
 	wg     sync.WaitGroup             // of the phones
+	core   chan struct{}              // in real time all phones together compute on one core; the rest is the server's
+	sound  sip.Negotiator             // of the call that goes on meanwhile
 
 	mu      sync.Mutex
 	want    []string // what a lamp of each user must show
@@ -91,10 +93,10 @@ func oneAddress(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.MustParseAddr("203.0.113.7"), uint16(20000+i))
 }
 
-func newStorm(t testing.TB, phones, each int, at func(int) netip.AddrPort) *storm {
+func newStorm(t testing.TB, phones, each int, at func(int) netip.AddrPort, show ...func(*storm) sip.Lamps) *storm {
 	s := &storm{
 		t: t, net: siptest.NewNet(), dir: &directory{lines: make(map[string]store.Line)}, lamps: newLamps(), bus: event.NewBus(), house: make(legs, 64),
-		each: each, at: at, want: make([]string, phones), desks: make([]*desk, phones), news: make(chan struct{}, 1),
+		each: each, at: at, want: make([]string, phones), desks: make([]*desk, phones), news: make(chan struct{}, 1), sound: sound(),
 	}
 	s.dir.set(line("alice"))
 	for i := range s.want {
@@ -109,6 +111,9 @@ func newStorm(t testing.TB, phones, each int, at func(int) netip.AddrPort) *stor
 		t.Fatal(err)
 	}
 	server.Show(s.lamps)
+	for _, change := range show {
+		server.Show(change(s))
+	}
 	if err := server.Start(t.Context(), s.house); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +229,7 @@ func (s *storm) right() bool {
 
 // run is the life of a phone: it registers, and then asks for all its lamps.
 func (d *desk) run() {
-	d.ask(nil, 0)
+	d.s.compute(func() { d.ask(nil, 0) })
 	buf := make([]byte, 4096)
 	for {
 		next := time.Now().Add(time.Hour)
@@ -235,15 +240,26 @@ func (d *desk) run() {
 		}
 		d.conn.SetReadDeadline(next)
 		n, _, err := d.conn.ReadFrom(buf)
-		switch {
-		case err == nil:
-			d.hear(string(buf[:n]))
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			d.repeat()
-		default:
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
+		d.s.compute(func() {
+			if err == nil {
+				d.hear(string(buf[:n]))
+			} else {
+				d.repeat()
+			}
+		})
 	}
+}
+
+// compute does the work of a phone.
+func (s *storm) compute(f func()) {
+	if s.core != nil {
+		s.core <- struct{}{}
+		defer func() { <-s.core }()
+	}
+	f()
 }
 
 // ask begins a request, after a while.
@@ -431,7 +447,7 @@ func (s *storm) talk() talk {
 		s.t.Fatal(err)
 	}
 	leg := <-s.house
-	leg.Attach(sound())
+	leg.Attach(s.sound)
 	if err := leg.Answer(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
@@ -525,6 +541,7 @@ func BenchmarkStorm(b *testing.B) {
 	const phones, each = 1000, 20
 	for b.Loop() {
 		s := newStorm(b, phones, each, ownAddresses)
+		s.core = make(chan struct{}, 1)
 		call := s.talk()
 		empty := s.liveHeap()
 		s.on()

@@ -269,6 +269,7 @@ type flow struct {
 	turn          chan struct{} // closed when sipgo may read
 	closing       sync.Once
 	writing       sync.Mutex
+	slots         chan struct{} // messages in the side lane; made by the reader
 
 	in    []byte    // read, not yet judged; owned by the reader
 	out   []byte    // judged, not yet taken by sipgo

@@ -72,6 +72,7 @@ type events struct {
 	flights  map[string]*subscription // by the branch of a NOTIFY that waits for its answer
 	asked    map[uint64]*subscription // by the latest SUBSCRIBE of each
 	wake     chan struct{}            // cap 1: the next expiry may be nearer
+	turns    chan struct{}            // what phones are told is made by a few goroutines at one time: see lane
 	repairs  atomic.Uint64
 
 	publications publications
@@ -121,7 +122,7 @@ func newEvents(s *Server) *events {
 	return &events{
 		s: s, seed: maphash.MakeSeed(), subs: make(map[string]*subscription),
 		lines: make(map[store.ID][]*subscription), watchers: make(map[store.ID][]*subscription), crowds: make(map[store.ID][]*subscription),
-		phones: make(map[phoneKey]*phone), flights: make(map[string]*subscription), asked: make(map[uint64]*subscription), wake: make(chan struct{}, 1),
+		phones: make(map[phoneKey]*phone), flights: make(map[string]*subscription), asked: make(map[uint64]*subscription), wake: make(chan struct{}, 1), turns: make(chan struct{}, laneWorkers()),
 		publications: publications{byTag: make(map[string]*publication), byUser: make(map[store.ID][]*publication)},
 	}
 }

@@ -430,11 +430,6 @@ func (l *Leg) decline(res *sipmsg.Response, tag string, invite *sipmsg.Request, 
 	l.s.tasks.Go(func() { drain(tx, func(*sipmsg.Response) {}) })
 }
 
-// strayResponse takes answers without transaction. sipgo keeps those of an
-// INVITE for 64·T1, and so long a 2xx may be repeated; later ones are dropped
-// (RFC 6026 §7.2).
-func (s *Server) strayResponse(res *sipmsg.Response) { s.events.answered(res) }
-
 // cancel gives an unanswered INVITE up.
 func (l *Leg) cancel(c Cause) {
 	l.wantCancel, l.cancelWhy = true, c
