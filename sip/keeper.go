@@ -371,6 +371,7 @@ func (s *Server) exchange(ctx context.Context, req *sipmsg.Request, limit time.D
 		select {
 		case res := <-tx.Responses():
 			if res.StatusCode >= 200 {
+				letGo(tx)
 				return res, nil
 			}
 			patience.Reset(64 * t1) // it is there

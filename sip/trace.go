@@ -33,6 +33,7 @@ const (
 	lateMessages     = 40 * time.Second // how long a trace waits for the last messages of a call
 	maxTraceBacklog  = 4096             // traces that wait for the disk
 	traceBatch       = 64
+	shortCall        = 9 // messages of a leg that nothing happens to
 )
 
 // trace remembers the messages of calls. received and sent see every message of
@@ -167,7 +168,7 @@ func peekCallID(msg []byte) []byte {
 
 // stranger begins the trace of a Call-ID; mu is held.
 func (t *trace) stranger(id string) *legTrace {
-	l := &legTrace{TraceLeg: store.TraceLeg{SIPCallID: id}, born: time.Now()}
+	l := &legTrace{TraceLeg: store.TraceLeg{SIPCallID: id}, born: time.Now(), messages: make([]store.TraceMessage, 0, shortCall), seen: make([]uint64, 0, shortCall)}
 	t.legs[id] = l
 	t.any.Add(1)
 	t.order = append(t.order, id)
@@ -304,7 +305,11 @@ func (t *trace) release(c *callTrace) {
 
 // snapshot puts the legs of a call together; mu is held.
 func (t *trace) snapshot(c *callTrace) store.Trace {
-	all := store.Trace{CallID: c.id, AccountID: c.account}
+	n := 0
+	for _, l := range c.legs {
+		n += len(l.messages)
+	}
+	all := store.Trace{CallID: c.id, AccountID: c.account, Messages: make([]store.TraceMessage, 0, n)}
 	for i, l := range c.legs {
 		all.Legs = append(all.Legs, l.TraceLeg)
 		all.Dropped += l.lost

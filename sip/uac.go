@@ -167,6 +167,7 @@ func drain(tx *sipmsg.ClientTx, on func(*sipmsg.Response)) {
 		case res := <-tx.Responses():
 			on(res)
 			if res.StatusCode >= 200 {
+				letGo(tx)
 				return
 			}
 		case <-tx.Done():
@@ -174,6 +175,16 @@ func drain(tx *sipmsg.ClientTx, on func(*sipmsg.Response)) {
 			return
 		}
 	}
+}
+
+// letGo ends a transaction of ours that has its final answer. Timer K (RFC 3261 §17.1.2.2) would hold it for the sake of
+// repeated answers; those that come without a transaction mean nothing to anybody. An INVITE is needed for longer.
+func letGo(tx *sipmsg.ClientTx) {
+	if tx.Origin().IsInvite() {
+		return
+	}
+	_ = tx.Err() // it waits for the step in which the answer came
+	tx.Terminate()
 }
 
 // progressed takes an answer to our INVITE.

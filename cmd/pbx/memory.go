@@ -12,10 +12,10 @@ import (
 // heap of so small a program would be full many times a second. So while much is allocated it may grow by some
 // room beyond what is in use, and when that is over, what it grew by goes back to the machine.
 const (
-	memoryWatch = 300 * time.Millisecond
-	busyBytes   = 3 << 20  // allocated between two looks
+	memoryWatch = 200 * time.Millisecond
+	busyBytes   = 1 << 20  // allocated between two looks
 	busyRoom    = 64 << 20 // what may be left behind before it is collected
-	quietLooks  = 2        // until the house counts as at rest
+	quietLooks  = 3        // until the house counts as at rest
 )
 
 // collector decides how often memory is collected.

@@ -20,6 +20,7 @@ func TestCollectorBreathes(t *testing.T) {
 		{allocated: 1000, live: live},
 		{allocated: busyBytes, live: live, percent: 800},
 		{allocated: 1000, live: live},
+		{allocated: 1000, live: live},
 		{allocated: 1000, live: live, percent: 100, release: true},
 		{allocated: 1000, live: live},
 	} {

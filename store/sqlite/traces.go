@@ -55,6 +55,7 @@ func packTrace(t *store.Trace) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
+	b.Grow(4096) // a short call takes about half of it
 	w := compressors.Get().(*flate.Writer)
 	defer compressors.Put(w)
 	w.Reset(&b)
