@@ -27,6 +27,7 @@ type Account struct {
 	HoldMusicClipID      ID // empty: the built-in music
 	TranscriptionEnabled bool
 	RecordingEnabled     bool
+	Recording            RecordingPolicy
 	ParkingTimeout       time.Duration
 	InboundFaxLimit      int
 	OutboundFaxLimit     int
@@ -66,6 +67,7 @@ func (a *Account) Validate() error {
 	}
 	checkFaxLimit(&e, "inbound_fax_limit", a.InboundFaxLimit)
 	checkFaxLimit(&e, "outbound_fax_limit", a.OutboundFaxLimit)
+	a.Recording.check(&e)
 	if a.TraceDays < 0 || a.TraceDays > 365 {
 		e.Add("trace_days", "Traces of calls can be kept for 1 to 365 days.")
 	}

@@ -33,6 +33,8 @@ type CallRecord struct {
 	Callee    CallParty // who was meant, later who answered
 	Dialed    string
 
+	RecordingID ID // empty: there is none. Read only
+
 	Outcome     Outcome
 	HangupBy    string // "caller", "callee", "system"
 	HangupCause string // in words

@@ -27,6 +27,8 @@ const (
 	PrefixTrunk        = "trk_"
 	PrefixNumber       = "num_"
 	PrefixText         = "txt_"
+	PrefixClip         = "clp_"
+	PrefixRecording    = "rec_"
 )
 
 const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -100,6 +100,9 @@ type Number struct {
 
 	Destination Destination
 
+	HoldMusicClipID ID     // what those hear who called the number; empty: as the account says
+	Recording       string // "always", "never"; empty: as the users and the account say
+
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -257,6 +260,7 @@ func (n *Number) Validate() error {
 	oneOf(&e, "kind", "Kind", n.Kind, []string{"managed", "unmanaged"})
 	oneOf(&e, "status", "Status", n.Status, []string{"active", "pending_verification"})
 	n.Destination.check(&e, "destination")
+	oneOf(&e, "recording", "Recording", n.Recording, recordingRules)
 	return e.Err()
 }
 

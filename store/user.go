@@ -38,6 +38,9 @@ type User struct {
 	// OutboundCountries are the countries that the user may call beside the account's own; nil: as the account says.
 	OutboundCountries []string
 
+	HoldMusicClipID ID     // what those hear whom the user holds; empty: as the number, else as the account says
+	Recording       string // "always", "never"; empty: as the account says
+
 	DoNotDisturb bool
 	// RingTimeout is how long the user's devices ring before the call goes on.
 	RingTimeout time.Duration
@@ -91,6 +94,7 @@ func (u *User) Validate(extensionLength int) error {
 		}
 	}
 	checkCountries(&e, "outbound_countries", u.OutboundCountries)
+	oneOf(&e, "recording", "Recording", u.Recording, recordingRules)
 	if u.RingTimeout < 5*time.Second || u.RingTimeout > 5*time.Minute {
 		e.Add("ring_timeout_s", "Ring time must be 5 to 300 seconds.")
 	}

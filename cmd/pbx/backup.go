@@ -23,7 +23,7 @@ const (
 	keyName      = "secret.key"
 )
 
-var backedUp = []string{"voicemail", "prompts", "tls"}
+var backedUp = []string{"voicemail", "clips", "recordings", "prompts", "tls"}
 
 // backup writes the whole data directory, consistent even while the system runs, into one file that appears only when it is complete.
 func backup(ctx context.Context, cfg *config, file string, w io.Writer) (err error) {

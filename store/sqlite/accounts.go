@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,9 +16,9 @@ import (
 const accountColumns = `id, version, name, email, timezone, country, billing_address, extension_length, hold_music_clip_id,
 	transcription_enabled, recording_enabled, parking_timeout_ms, inbound_fax_limit, outbound_fax_limit,
 	provisioning_token_sealed, phone_admin_password_sealed, created_at, updated_at,
-	default_outbound_number_id, outbound_countries, trace_days`
+	default_outbound_number_id, outbound_countries, trace_days, recording`
 
-const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, email = excluded.email,
 	timezone = excluded.timezone, country = excluded.country, billing_address = excluded.billing_address,
 	extension_length = excluded.extension_length, hold_music_clip_id = excluded.hold_music_clip_id,
@@ -25,7 +26,7 @@ const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?
 	parking_timeout_ms = excluded.parking_timeout_ms, inbound_fax_limit = excluded.inbound_fax_limit,
 	outbound_fax_limit = excluded.outbound_fax_limit, provisioning_token_sealed = excluded.provisioning_token_sealed,
 	phone_admin_password_sealed = excluded.phone_admin_password_sealed, updated_at = excluded.updated_at,
-	default_outbound_number_id = excluded.default_outbound_number_id, outbound_countries = excluded.outbound_countries, trace_days = excluded.trace_days`
+	default_outbound_number_id = excluded.default_outbound_number_id, outbound_countries = excluded.outbound_countries, trace_days = excluded.trace_days, recording = excluded.recording`
 
 func accountRow(v *vault, a *store.Account) []any {
 	return []any{
@@ -34,7 +35,7 @@ func accountRow(v *vault, a *store.Account) []any {
 		v.seal(a.ProvisioningToken, "accounts", a.ID, "provisioning_token"),
 		v.seal(a.PhoneAdminPassword, "accounts", a.ID, "phone_admin_password"),
 		micros(a.CreatedAt), micros(a.UpdatedAt),
-		a.DefaultOutboundNumberID, list(a.OutboundCountries), a.TraceDays,
+		a.DefaultOutboundNumberID, list(a.OutboundCountries), a.TraceDays, string(encode(a.Recording)),
 	}
 }
 
@@ -44,14 +45,17 @@ func loadAccounts(ctx context.Context, q querier, v *vault) ([]store.Account, er
 		var a store.Account
 		var parking, created, updated int64
 		var token, password []byte
-		var countries string
+		var countries, recording string
 		err := scan(&a.ID, &a.Version, &a.Name, &a.Email, &a.Timezone, &a.Country, &a.BillingAddress, &a.ExtensionLength,
 			&a.HoldMusicClipID, &a.TranscriptionEnabled, &a.RecordingEnabled, &parking, &a.InboundFaxLimit, &a.OutboundFaxLimit,
-			&token, &password, &created, &updated, &a.DefaultOutboundNumberID, &countries, &a.TraceDays)
+			&token, &password, &created, &updated, &a.DefaultOutboundNumberID, &countries, &a.TraceDays, &recording)
 		if err != nil {
 			return err
 		}
 		if err := unlist(countries, &a.OutboundCountries); err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(recording), &a.Recording); err != nil {
 			return err
 		}
 		a.ParkingTimeout = time.Duration(parking) * time.Millisecond
@@ -84,6 +88,7 @@ func accountFields(a *store.Account) []field {
 		{name: "hold_music_clip_id", value: a.HoldMusicClipID},
 		{name: "transcription_enabled", value: a.TranscriptionEnabled},
 		{name: "recording_enabled", value: a.RecordingEnabled},
+		{name: "recording", value: a.Recording},
 		{name: "parking_timeout_s", value: a.ParkingTimeout.Seconds()},
 		{name: "inbound_fax_limit", value: a.InboundFaxLimit},
 		{name: "outbound_fax_limit", value: a.OutboundFaxLimit},
@@ -102,7 +107,7 @@ func (tx *Tx) CreateAccount(a *store.Account) error {
 		return err
 	}
 	a.ID, a.OutboundCountries = store.NewID(store.PrefixAccount), sorted(a.OutboundCountries)
-	a.DefaultOutboundNumberID = "" // it has no numbers yet
+	a.DefaultOutboundNumberID, a.HoldMusicClipID = "", "" // it has neither numbers nor clips yet
 	a.Version, a.CreatedAt, a.UpdatedAt = 1, tx.at, tx.at
 	tx.use(store.NewSnapshot(*a, nil, nil))
 	return tx.putAccount(nil, a, "create")
@@ -124,6 +129,9 @@ func (tx *Tx) SaveAccount(a *store.Account, ifVersion int64) error {
 		return err
 	}
 	if err := tx.checkShown("default_outbound_number_id", a.DefaultOutboundNumberID); err != nil {
+		return err
+	}
+	if err := tx.checkClip("hold_music_clip_id", a.HoldMusicClipID); err != nil {
 		return err
 	}
 	a.OutboundCountries = sorted(a.OutboundCountries)

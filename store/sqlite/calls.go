@@ -15,6 +15,9 @@ import (
 const callColumns = `id, account_id, started_at, answered_at, ended_at, direction, caller_user, callee_user, dialed,
 	outcome, hangup_by, hangup_cause, caller, callee, segments, route, quality`
 
+// readCall finds the recording of a call where it is: so deleting one needs no second place.
+const readCall = `SELECT ` + callColumns + `, coalesce((SELECT id FROM recordings WHERE call_id = call_records.id AND running = 0), '') FROM call_records`
+
 // One row per id, whether StartCall reached the disk or not; a row never changes its account.
 const upsertCall = `INSERT INTO call_records (` + callColumns + `, search) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET answered_at = excluded.answered_at, ended_at = excluded.ended_at, direction = excluded.direction,
@@ -49,7 +52,7 @@ func scanCall(scan scanner) (store.CallRecord, error) {
 	var callerUser, calleeUser store.ID
 	var caller, callee, segments, route, quality []byte
 	err := scan(&r.ID, &r.AccountID, &started, &answered, &ended, &r.Direction, &callerUser, &calleeUser, &r.Dialed,
-		&r.Outcome, &r.HangupBy, &r.HangupCause, &caller, &callee, &segments, &route, &quality)
+		&r.Outcome, &r.HangupBy, &r.HangupCause, &caller, &callee, &segments, &route, &quality, &r.RecordingID)
 	if err != nil {
 		return r, err
 	}
@@ -150,7 +153,7 @@ func (db *DB) CloseInterruptedCalls(ctx context.Context) (int, error) {
 		r, err := scanCall(scan)
 		open = append(open, r)
 		return err
-	}, `SELECT `+callColumns+` FROM call_records WHERE outcome = ?`, store.OutcomeOngoing)
+	}, readCall+` WHERE outcome = ?`, store.OutcomeOngoing)
 	if err != nil {
 		return 0, readError("list open calls", err)
 	}
@@ -217,7 +220,7 @@ func (db *DB) CallRecords(ctx context.Context, account store.ID, f CallFilter, p
 		r, err := scanCall(scan)
 		items = append(items, r)
 		return err
-	}, `SELECT `+callColumns+` FROM call_records`+w.text+` ORDER BY id DESC LIMIT ?`, append(w.args, limit(p)+1)...)
+	}, readCall+w.text+` ORDER BY id DESC LIMIT ?`, append(w.args, limit(p)+1)...)
 	if err != nil {
 		return nil, "", readError("list call records", err)
 	}
@@ -227,6 +230,6 @@ func (db *DB) CallRecords(ctx context.Context, account store.ID, f CallFilter, p
 
 // CallRecord returns a call of the account.
 func (db *DB) CallRecord(ctx context.Context, account, id store.ID) (store.CallRecord, error) {
-	r, err := scanCall(db.read.QueryRowContext(ctx, `SELECT `+callColumns+` FROM call_records WHERE id = ? AND account_id = ?`, id, account).Scan)
+	r, err := scanCall(db.read.QueryRowContext(ctx, readCall+` WHERE id = ? AND account_id = ?`, id, account).Scan)
 	return r, readError("read call record", err)
 }

@@ -25,6 +25,8 @@ const (
 	keyFile      = "secret.key"
 	lockFile     = "pbx.lock"
 	voicemailDir = "voicemail"
+	clipDir      = "clips"
+	recordingDir = "recordings"
 	backupDir    = "backups"
 )
 
@@ -38,7 +40,7 @@ const readers = 4
 
 // Options is what a database needs from the house.
 type Options struct {
-	Dir   string                      // data directory; holds pbx.db, secret.key, voicemail/, backups/
+	Dir   string                      // data directory; holds pbx.db, secret.key, voicemail/, clips/, recordings/, backups/
 	Bus   *event.Bus                  // where news of changes goes; may be nil
 	Check func(*store.Snapshot) error // asked inside the transaction; an error refuses the change; may be nil
 	Log   *slog.Logger                // may be nil
@@ -97,8 +99,10 @@ func open(ctx context.Context, o Options) (_ *DB, err error) {
 			db.release()
 		}
 	}()
-	if err := os.MkdirAll(filepath.Join(o.Dir, voicemailDir), 0o700); err != nil {
-		return nil, err
+	for _, dir := range []string{voicemailDir, clipDir, recordingDir} {
+		if err := os.MkdirAll(filepath.Join(o.Dir, dir), 0o700); err != nil {
+			return nil, err
+		}
 	}
 	if db.lock, err = lockDir(filepath.Join(o.Dir, lockFile)); err != nil {
 		return nil, err
@@ -145,6 +149,7 @@ func open(ctx context.Context, o Options) (_ *DB, err error) {
 		}
 	}
 	db.removeLeftovers(ctx)
+	db.removeLeftoverSounds(ctx)
 	db.queue = startQueue(db)
 	return db, nil
 }

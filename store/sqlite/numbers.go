@@ -14,17 +14,18 @@ import (
 
 // numberColumns in the order of numberRow and loadNumbers.
 const numberColumns = `id, account_id, version, number, label, kind, status, trunk_id, destination_type, destination_id,
-	destination_number, created_at, updated_at`
+	destination_number, created_at, updated_at, hold_music_clip_id, recording`
 
-const upsertNumber = `INSERT INTO numbers (` + numberColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertNumber = `INSERT INTO numbers (` + numberColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, number = excluded.number, label = excluded.label,
 	kind = excluded.kind, status = excluded.status, trunk_id = excluded.trunk_id, destination_type = excluded.destination_type,
-	destination_id = excluded.destination_id, destination_number = excluded.destination_number, updated_at = excluded.updated_at`
+	destination_id = excluded.destination_id, destination_number = excluded.destination_number, updated_at = excluded.updated_at,
+	hold_music_clip_id = excluded.hold_music_clip_id, recording = excluded.recording`
 
 func numberRow(n *store.Number) []any {
 	return []any{
 		n.ID, n.AccountID, n.Version, n.Number, n.Label, n.Kind, n.Status, n.TrunkID, n.Destination.Type, n.Destination.ID,
-		n.Destination.Number, micros(n.CreatedAt), micros(n.UpdatedAt),
+		n.Destination.Number, micros(n.CreatedAt), micros(n.UpdatedAt), n.HoldMusicClipID, n.Recording,
 	}
 }
 
@@ -34,7 +35,7 @@ func loadNumbers(ctx context.Context, q querier) (map[store.ID][]store.Number, e
 		var n store.Number
 		var created, updated int64
 		err := scan(&n.ID, &n.AccountID, &n.Version, &n.Number, &n.Label, &n.Kind, &n.Status, &n.TrunkID, &n.Destination.Type,
-			&n.Destination.ID, &n.Destination.Number, &created, &updated)
+			&n.Destination.ID, &n.Destination.Number, &created, &updated, &n.HoldMusicClipID, &n.Recording)
 		if err != nil {
 			return err
 		}
@@ -63,6 +64,8 @@ func numberFields(n *store.Number) []field {
 		{name: "status", value: n.Status},
 		{name: "trunk_id", value: n.TrunkID},
 		{name: "destination", value: destinationField(n.Destination)},
+		{name: "hold_music_clip_id", value: n.HoldMusicClipID},
+		{name: "recording", value: n.Recording},
 	}
 }
 
@@ -151,6 +154,9 @@ func (tx *Tx) checkNumber(n *store.Number) error {
 	}
 	if _, ok := tx.trunks[n.TrunkID]; n.TrunkID != "" && !ok {
 		return store.FieldErrors{{Field: "trunk_id", Problem: "This trunk does not exist."}}
+	}
+	if err := tx.checkClip("hold_music_clip_id", n.HoldMusicClipID); err != nil {
+		return err
 	}
 	if _, ok := tx.users[n.Destination.ID]; n.Destination.ID != "" && !ok {
 		return store.FieldErrors{{Field: "destination", Problem: "This user does not exist."}}

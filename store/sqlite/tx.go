@@ -36,6 +36,8 @@ type Tx struct {
 	voicemail []voicemailChange
 	mailboxes map[mailbox]store.MailboxCounts // touched ones
 	files     []store.ID                      // messages whose sound goes after the commit
+	gone      []string                        // other files that go after it
+	placed    []string                        // files that go unless it comes
 }
 
 type voicemailChange struct {
@@ -71,6 +73,7 @@ func (db *DB) Update(ctx context.Context, who store.Actor, account store.ID, fn 
 		return fmt.Errorf("begin change: %w", failure(err))
 	}
 	defer tx.sql.Rollback() // does nothing after the commit
+	defer func() { db.removeFiles(tx.placed) }()
 	if err := fn(tx); err != nil {
 		return failure(err)
 	}
@@ -89,6 +92,7 @@ func (db *DB) Update(ctx context.Context, who store.Actor, account store.ID, fn 
 	if err := tx.sql.Commit(); err != nil {
 		return fmt.Errorf("save change: %w", failure(err))
 	}
+	tx.placed = nil
 	tx.show(next)
 	return nil
 }
@@ -162,6 +166,7 @@ func (tx *Tx) show(next *store.Snapshot) {
 	for _, id := range tx.files {
 		db.removeSound(id)
 	}
+	db.removeFiles(tx.gone)
 	for _, v := range tx.voicemail {
 		tx.news = append(tx.news, voicemailNews(v, tx.mailboxes[v.mailbox]))
 	}

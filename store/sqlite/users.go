@@ -12,21 +12,22 @@ import (
 // userColumns in the order of userRow and loadUsers.
 const userColumns = `id, account_id, version, name, email, username, role, extension, password_hash,
 	do_not_disturb, ring_timeout_ms, voicemail_enabled, pin_hash, created_at, updated_at,
-	outbound_number_id, outbound_countries`
+	outbound_number_id, outbound_countries, hold_music_clip_id, recording`
 
-const upsertUser = `INSERT INTO users (` + userColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertUser = `INSERT INTO users (` + userColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, email = excluded.email,
 	username = excluded.username, role = excluded.role, extension = excluded.extension,
 	password_hash = excluded.password_hash, do_not_disturb = excluded.do_not_disturb,
 	ring_timeout_ms = excluded.ring_timeout_ms, voicemail_enabled = excluded.voicemail_enabled,
 	pin_hash = excluded.pin_hash, updated_at = excluded.updated_at,
-	outbound_number_id = excluded.outbound_number_id, outbound_countries = excluded.outbound_countries`
+	outbound_number_id = excluded.outbound_number_id, outbound_countries = excluded.outbound_countries,
+	hold_music_clip_id = excluded.hold_music_clip_id, recording = excluded.recording`
 
 func userRow(u *store.User) []any {
 	return []any{
 		u.ID, u.AccountID, u.Version, u.Name, u.Email, u.Username, u.Role, u.Extension, u.PasswordHash,
 		u.DoNotDisturb, u.RingTimeout.Milliseconds(), u.Voicemail.Enabled, u.Voicemail.PINHash, micros(u.CreatedAt), micros(u.UpdatedAt),
-		u.OutboundNumberID, ownList(u.OutboundCountries),
+		u.OutboundNumberID, ownList(u.OutboundCountries), u.HoldMusicClipID, u.Recording,
 	}
 }
 
@@ -38,7 +39,7 @@ func loadUsers(ctx context.Context, q querier) (map[store.ID][]store.User, error
 		var countries string
 		err := scan(&u.ID, &u.AccountID, &u.Version, &u.Name, &u.Email, &u.Username, &u.Role, &u.Extension, &u.PasswordHash,
 			&u.DoNotDisturb, &ring, &u.Voicemail.Enabled, &u.Voicemail.PINHash, &created, &updated,
-			&u.OutboundNumberID, &countries)
+			&u.OutboundNumberID, &countries, &u.HoldMusicClipID, &u.Recording)
 		if err != nil {
 			return err
 		}
@@ -66,6 +67,8 @@ func userFields(u *store.User) []field {
 		{name: "password", value: u.PasswordHash, secret: true},
 		{name: "outbound_number_id", value: u.OutboundNumberID},
 		{name: "outbound_countries", value: u.OutboundCountries},
+		{name: "hold_music_clip_id", value: u.HoldMusicClipID},
+		{name: "recording", value: u.Recording},
 		{name: "do_not_disturb", value: u.DoNotDisturb},
 		{name: "ring_timeout_s", value: u.RingTimeout.Seconds()},
 		{name: "voicemail.enabled", value: u.Voicemail.Enabled},
@@ -196,6 +199,9 @@ func (tx *Tx) checkUser(u *store.User) error {
 		return store.FieldErrors{{Field: "extension", Problem: u.Extension + " is an emergency number and cannot be an extension."}}
 	}
 	if err := tx.checkShown("outbound_number_id", u.OutboundNumberID); err != nil {
+		return err
+	}
+	if err := tx.checkClip("hold_music_clip_id", u.HoldMusicClipID); err != nil {
 		return err
 	}
 	if own := u.OutboundCountries; own != nil {
