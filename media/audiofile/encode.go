@@ -82,7 +82,10 @@ func newEncoder(w io.Writer, channels int) *encoder {
 	m.WholeSlotsPerFrame = int64(slots)
 	m.FracSlotsPerFrame = slots - float64(m.WholeSlotsPerFrame)
 	m.Slot_lag = -m.FracSlotsPerFrame
-	return &encoder{w: w, enc: enc, sides: make([][]int16, channels), frame: make([]int16, int(m.GranulesPerFrame)*shine.GRANULE_SIZE*channels)}
+	size := int(m.GranulesPerFrame) * shine.GRANULE_SIZE * channels
+	// The encoder's pointer ends behind the frame; there must be something of ours, or the collector stops the program.
+	frame := make([]int16, size+2*channels)[:size]
+	return &encoder{w: w, enc: enc, sides: make([][]int16, channels), frame: frame}
 }
 
 func (e *encoder) add(c int, samples []float32) {
