@@ -49,10 +49,12 @@ func (s *Server) updateAccount(ctx context.Context, q *request) (reply, error) {
 func applyAccount(a *store.Account, patch []byte) error {
 	parking := int(a.ParkingTimeout / time.Second)
 	countries := stringList(a.OutboundCountries)
+	policy := policyPatch(&a.Recording)
 	in, err := patched(contract.AccountPatch{
 		Name: &a.Name, Email: optional(a.Email), Timezone: &a.Timezone, Country: &a.Country, BillingAddress: optional(a.BillingAddress),
 		ExtensionLength: &a.ExtensionLength, DefaultOutboundNumberID: optional(string(a.DefaultOutboundNumberID)), OutboundCountries: &countries,
 		TranscriptionEnabled: &a.TranscriptionEnabled, RecordingEnabled: &a.RecordingEnabled,
+		HoldMusicClipID: optional(string(a.HoldMusicClipID)), Recording: &policy,
 		ParkingTimeoutS: &parking, InboundFaxLimit: &a.InboundFaxLimit, OutboundFaxLimit: &a.OutboundFaxLimit, TraceDays: &a.TraceDays,
 	}, patch)
 	if err != nil {
@@ -63,6 +65,8 @@ func applyAccount(a *store.Account, patch []byte) error {
 	a.BillingAddress, a.ExtensionLength = value(in.BillingAddress), value(in.ExtensionLength)
 	a.DefaultOutboundNumberID, a.OutboundCountries = store.ID(value(in.DefaultOutboundNumberID)), upper(value(in.OutboundCountries))
 	a.TranscriptionEnabled, a.RecordingEnabled = value(in.TranscriptionEnabled), value(in.RecordingEnabled)
+	a.HoldMusicClipID = store.ID(value(in.HoldMusicClipID))
+	applyPolicy(&a.Recording, in.Recording)
 	a.ParkingTimeout = time.Duration(value(in.ParkingTimeoutS)) * time.Second
 	a.InboundFaxLimit, a.OutboundFaxLimit, a.TraceDays = value(in.InboundFaxLimit), value(in.OutboundFaxLimit), value(in.TraceDays)
 	return nil

@@ -86,7 +86,7 @@ func (q *request) about() string {
 	if q.resource != "" {
 		return q.resource
 	}
-	for _, v := range []string{"user", "device", "message", "call", "key"} {
+	for _, v := range []string{"user", "device", "message", "clip", "recording", "call", "key"} {
 		if id := q.vars[v]; id != "" {
 			return q.op.noun() + "/" + id
 		}

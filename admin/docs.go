@@ -85,7 +85,11 @@ func describe(o *operation) docOperation {
 		d.Params = append(d.Params, f)
 	}
 	if o.spec.RequestBody != nil {
-		d.Body, d.BodyRef = kindInWords(o.spec.RequestBody.Value.Content["application/json"].Schema)
+		if o.upload() {
+			d.Body = "multipart/form-data: file, name"
+		} else {
+			d.Body, d.BodyRef = kindInWords(o.spec.RequestBody.Value.Content["application/json"].Schema)
+		}
 	}
 	for status, answer := range o.spec.Responses.Map() {
 		a := docAnswer{Status: status}

@@ -2,8 +2,10 @@ package admin
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"pbx/call"
@@ -21,6 +23,7 @@ type Changes interface {
 	DeviceChanges
 	TrunkChanges
 	MessageChanges
+	SoundChanges
 	SignInChanges
 	// Note adds an entry to the activity log that no other method makes.
 	Note(event, resource string, detail any)
@@ -69,6 +72,16 @@ type MessageChanges interface {
 	DeleteMessage(id store.ID) error
 }
 
+// SoundChanges are changes of audio clips and recordings.
+type SoundChanges interface {
+	// CreateClip takes the sound out of a staged file.
+	CreateClip(c *store.AudioClip, staged string) error
+	SaveClip(c *store.AudioClip, ifVersion int64) error
+	Clip(id store.ID) (store.AudioClip, error)
+	DeleteClip(id store.ID, ifVersion int64) error
+	DeleteRecording(id store.ID, ifVersion int64) error
+}
+
 // SignInChanges are changes of sessions and keys.
 type SignInChanges interface {
 	CreateSession(s *store.Session) error
@@ -85,6 +98,7 @@ type Reads interface {
 	DeviceReads
 	TrunkReads
 	MessageReads
+	SoundReads
 	LogReads
 	TraceReads
 	SignInReads
@@ -126,6 +140,18 @@ type MessageReads interface {
 	Message(ctx context.Context, account, id store.ID) (store.Message, error)
 	MessagePath(id store.ID) string
 	MailboxCounts(account, user store.ID) store.MailboxCounts
+}
+
+// SoundReads are reads of audio clips and recordings, and the files that clips are made in.
+type SoundReads interface {
+	Clips(ctx context.Context, account store.ID, p store.Page) ([]store.AudioClip, string, error)
+	Clip(ctx context.Context, account, id store.ID) (store.AudioClip, error)
+	ClipPath(id store.ID) string
+	// StageSound makes a file that CreateClip may take; whoever asked removes it.
+	StageSound() (*os.File, error)
+	Recordings(ctx context.Context, account store.ID, f store.RecordingFilter, p store.Page) ([]store.Recording, string, error)
+	Recording(ctx context.Context, account, id store.ID) (store.Recording, error)
+	RecordingPath(id store.ID) string
 }
 
 // LogReads are reads of calls and activity, and the one way to add to the latter without a change.
@@ -196,6 +222,14 @@ type Provisioning interface {
 	Render(account, device store.ID, masked bool) ([]provisioning.File, error)
 	Seen(account store.ID) []provisioning.SeenPhone
 	LastFetch(device store.ID) time.Time
+}
+
+// Sounds converts what people upload, and what they take away.
+type Sounds interface {
+	// Convert turns an upload into a file of ours and says what is in it. A FieldError tells what is wrong with it.
+	Convert(ctx context.Context, upload, to *os.File) (store.AudioClip, error)
+	// MP3 writes a file of ours as MP3.
+	MP3(ctx context.Context, w io.Writer, path string) error
 }
 
 // Places tell people and phones where the house is.

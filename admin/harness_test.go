@@ -123,7 +123,7 @@ func emptyHouse(t testing.TB) *house {
 		HTTPBase: func(*http.Request) string { return "http://192.0.2.1:8080" },
 	}
 	h.server, err = New(Config{
-		DB: Open(db), Bus: h.bus, Calls: h.calls, Phones: h.phones, Watch: h.watch, Places: places,
+		DB: Open(db), Bus: h.bus, Calls: h.calls, Phones: h.phones, Watch: h.watch, Sounds: fakeSounds{}, Places: places,
 		Provisioning: provisioning.New(provisioning.Config{Store: db, SIP: places.SIP, HTTPBase: places.HTTPBase}),
 		Plan: func(account store.ID) (*dialplan.Plan, *store.Snapshot) {
 			snap := db.Snapshot(account)

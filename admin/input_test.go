@@ -19,7 +19,7 @@ func TestBadBodies(t *testing.T) {
 	h := newHouse(t)
 	m := h.message(t, h.account, h.ada.ID)
 	for _, o := range h.server.operations {
-		if o.spec.RequestBody == nil {
+		if o.spec.RequestBody == nil || o.upload() {
 			continue
 		}
 		path := o.fill("default", h.bob.ID, h.desk.ID, h.desk.Lines[0].ID, m.ID, "cal_x")

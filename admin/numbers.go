@@ -68,7 +68,10 @@ func (s *Server) updateNumber(ctx context.Context, q *request) (reply, error) {
 // applyNumber changes a number as the body says. Numbers may be written as people of the account's country do.
 func (s *Server) applyNumber(q *request, n *store.Number) error {
 	kind, status, destination := contract.NumberKind(n.Kind), contract.NumberStatus(n.Status), destinationView(n.Destination)
-	now := contract.NumberPatch{Number: &n.Number, Label: &n.Label, Kind: &kind, Status: &status, TrunkID: optional(string(n.TrunkID)), Destination: &destination}
+	now := contract.NumberPatch{
+		Number: &n.Number, Label: &n.Label, Kind: &kind, Status: &status, TrunkID: optional(string(n.TrunkID)), Destination: &destination,
+		HoldMusicClipID: optional(string(n.HoldMusicClipID)), Recording: pointer(ruleView(n.Recording)),
+	}
 	in, err := patched(now, q.body)
 	if err != nil {
 		return err
@@ -77,6 +80,7 @@ func (s *Server) applyNumber(q *request, n *store.Number) error {
 	n.Number, n.Label = value(in.Number), strings.TrimSpace(value(in.Label))
 	n.Kind, n.Status, n.TrunkID = string(value(in.Kind)), string(value(in.Status)), store.ID(value(in.TrunkID))
 	n.Destination = store.Destination{Type: string(to.Type), ID: store.ID(value(to.ID)), Number: value(to.Number)}
+	n.HoldMusicClipID, n.Recording = store.ID(value(in.HoldMusicClipID)), ruleOf(in.Recording)
 	if plan, _ := s.Plan(q.who.account); plan != nil {
 		n.Number = plan.Canonical(n.Number)
 		if n.Destination.Number != "" {
@@ -103,6 +107,7 @@ func numberView(snap *store.Snapshot, n *store.Number) contract.Number {
 	v := contract.Number{
 		ID: string(n.ID), Version: n.Version, Number: n.Number, Label: n.Label, Kind: contract.NumberKind(n.Kind), Status: contract.NumberStatus(n.Status),
 		TrunkID: optional(string(n.TrunkID)), Destination: destinationView(n.Destination),
+		HoldMusicClipID: optional(string(n.HoldMusicClipID)), Recording: ruleView(n.Recording),
 		CreatedAt: n.CreatedAt.UTC(), UpdatedAt: n.UpdatedAt.UTC(),
 	}
 	if snap == nil {

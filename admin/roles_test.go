@@ -15,6 +15,7 @@ var bodies = map[string]string{
 	"updateAccount": `{}`, "createUser": `{"name":"X","email":"x@acme.test"}`, "updateUser": `{}`,
 	"createDevice": `{"kind":"softphone","name":"X"}`, "updateDevice": `{}`, "updateVoicemailMessage": `{}`,
 	"createCall": `{"to":"101"}`, "transferCall": `{"to":"101"}`, "simulate": `{"to":"101"}`, "createSession": `{"login":"x","password":"y"}`,
+	"createAudioClip": "no form", "updateAudioClip": `{}`,
 	"createTrunk": `{"name":"X","host":"192.0.2.1"}`, "updateTrunk": `{}`, "testTrunk": `{}`,
 	"createNumber": `{"number":"+4930123456","destination":{"type":"hangup"}}`, "updateNumber": `{}`,
 	"createBan":   `{"ip":"203.0.113.5"}`,
@@ -24,15 +25,16 @@ var bodies = map[string]string{
 // memberOperations is everything that a member may do. A new operation must be thought about here.
 var memberOperations = []string{
 	"changePassword", "createAPIKey", "createCall", "deleteAPIKey", "deleteCall", "deleteSession", "deleteVoicemailMessage",
-	"getAccount", "getCallQuality", "getCallRecord", "getCallRoute", "getCallTrace", "getCallTracePcap", "getMe", "getMySettings", "getSession", "getVoicemailAudio", "getVoicemailMessage", "getVoicemailPeaks",
-	"listAPIKeys", "listAccounts", "listCallRecords", "listCalls", "listVoicemailMessages", "streamEvents",
+	"getAccount", "getCallQuality", "getCallRecord", "getCallRoute", "getCallTrace", "getCallTracePcap", "getMe", "getMySettings", "getRecording", "getRecordingAudio", "getRecordingMP3", "getRecordingPeaks", "getSession",
+	"getVoicemailAudio", "getVoicemailMP3", "getVoicemailMessage", "getVoicemailPeaks",
+	"listAPIKeys", "listAccounts", "listCallRecords", "listCalls", "listRecordings", "listVoicemailMessages", "streamEvents",
 	"transferCall", "updateMe", "updateMySettings", "updateVoicemailMessage",
 }
 
 // fill puts ids into the path of an operation.
 func (o *operation) fill(account, user, device, line, message, call store.ID) string {
 	return strings.NewReplacer("{account}", string(account), "{user}", string(user), "{device}", string(device), "{line}", string(line),
-		"{message}", string(message), "{call}", string(call), "{key}", "key_unknown", "{ip}", "192.0.2.99", "{trunk}", "trk_unknown", "{number}", "num_unknown").Replace(o.path)
+		"{message}", string(message), "{call}", string(call), "{key}", "key_unknown", "{ip}", "192.0.2.99", "{trunk}", "trk_unknown", "{number}", "num_unknown", "{clip}", "clp_unknown", "{recording}", "rec_unknown").Replace(o.path)
 }
 
 func (c *client) try(o *operation, path string) *answer {

@@ -31,6 +31,7 @@ type Config struct {
 	Trunks       Trunks // nil: nothing is known of them
 	Provisioning Provisioning
 	Watch        Watch
+	Sounds       Sounds
 	Plan         Planner
 	Places       Places
 	// SetupToken must be sent with set-up that does not come from this machine; empty: only this machine may set up.
@@ -50,6 +51,7 @@ type Server struct {
 	operations []*operation
 	router     *mux.Router
 	crossSite  http.CrossOriginProtection
+	converting chan struct{} // the place of the one upload that is being converted
 	guard      *guard        // failed sign-ins
 	signingIn  chan struct{} // places for people whose password is being computed
 	strangers  *guard        // refusals written to the log for callers that nobody knows
@@ -79,7 +81,7 @@ func New(c Config) (*Server, error) {
 	if c.Portal == nil {
 		c.Portal = ui.Dist()
 	}
-	s := &Server{Config: c, guard: newGuard(), signingIn: make(chan struct{}, maxSigningIn), strangers: newGuard(), seen: newLastSeen(), timing: usualTiming, open: make(map[store.ID]int)}
+	s := &Server{Config: c, converting: make(chan struct{}, 1), guard: newGuard(), signingIn: make(chan struct{}, maxSigningIn), strangers: newGuard(), seen: newLastSeen(), timing: usualTiming, open: make(map[store.ID]int)}
 	var err error
 	if s.doc, s.operations, err = loadContract(); err != nil {
 		return nil, err
@@ -293,7 +295,7 @@ func (s *Server) answer(q *request, h handler) (reply, error) {
 		return reply{}, err
 	}
 	var err error
-	if q.op.spec.RequestBody != nil {
+	if q.op.spec.RequestBody != nil && !q.op.upload() {
 		// A body must come soon; the deadline must not outlive it, because the connection is used again.
 		control := http.NewResponseController(q.w)
 		limited := control.SetReadDeadline(time.Now().Add(handlerTime)) == nil
@@ -308,7 +310,7 @@ func (s *Server) answer(q *request, h handler) (reply, error) {
 	ctx := q.http.Context()
 	if q.op.id != "streamEvents" {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, handlerTime)
+		ctx, cancel = context.WithTimeout(ctx, q.op.patience())
 		defer cancel()
 	}
 	answer, err := h(ctx, q)

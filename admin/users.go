@@ -43,8 +43,9 @@ func (s *Server) createUser(ctx context.Context, q *request) (reply, error) {
 		Name: strings.TrimSpace(in.Name), Email: strings.TrimSpace(value(in.Email)), Username: value(in.Username), Extension: value(in.Extension),
 		OutboundNumberID: store.ID(value(in.OutboundNumberID)), OutboundCountries: upper(value(in.OutboundCountries)),
 		Role: store.Role(valueOr(in.Role, contract.Role(store.Member))), DoNotDisturb: value(in.DoNotDisturb),
-		RingTimeout: time.Duration(valueOr(in.RingTimeoutS, int(defaultRing/time.Second))) * time.Second,
-		Voicemail:   store.Voicemail{Enabled: true},
+		RingTimeout:     time.Duration(valueOr(in.RingTimeoutS, int(defaultRing/time.Second))) * time.Second,
+		HoldMusicClipID: store.ID(value(in.HoldMusicClipID)), Recording: ruleOf(in.Recording),
+		Voicemail: store.Voicemail{Enabled: true},
 	}
 	faults := []error{u.Validate(s.extensionLength(q))}
 	if in.Password != nil {
@@ -127,6 +128,7 @@ func applyUser(u *store.User, patch []byte, pin pinChange) error {
 	in, err := patched(contract.UserPatch{
 		Name: &u.Name, Email: optional(u.Email), Username: optional(u.Username), Extension: optional(u.Extension), Role: &role,
 		OutboundNumberID: optional(string(u.OutboundNumberID)), OutboundCountries: optionalList(u.OutboundCountries),
+		HoldMusicClipID: optional(string(u.HoldMusicClipID)), Recording: pointer(ruleView(u.Recording)),
 		DoNotDisturb: &u.DoNotDisturb, RingTimeoutS: &seconds,
 		Voicemail: &contract.VoicemailSettingsPatch{Enabled: &u.Voicemail.Enabled},
 	}, patch)
@@ -136,6 +138,7 @@ func applyUser(u *store.User, patch []byte, pin pinChange) error {
 	u.Name, u.Email, u.Username = strings.TrimSpace(value(in.Name)), strings.TrimSpace(value(in.Email)), value(in.Username)
 	u.Extension, u.Role = value(in.Extension), store.Role(value(in.Role))
 	u.OutboundNumberID, u.OutboundCountries = store.ID(value(in.OutboundNumberID)), upper(value(in.OutboundCountries))
+	u.HoldMusicClipID, u.Recording = store.ID(value(in.HoldMusicClipID)), ruleOf(in.Recording)
 	u.DoNotDisturb, u.RingTimeout = value(in.DoNotDisturb), time.Duration(value(in.RingTimeoutS))*time.Second
 	return applyVoicemail(u, in.Voicemail, pin)
 }

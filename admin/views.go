@@ -35,6 +35,7 @@ func accountView(a *store.Account, role store.Role) contract.Account {
 		ExtensionLength: a.ExtensionLength, HoldMusicClipID: optional(string(a.HoldMusicClipID)),
 		DefaultOutboundNumberID: optional(string(a.DefaultOutboundNumberID)), OutboundCountries: stringList(a.OutboundCountries),
 		TranscriptionEnabled: a.TranscriptionEnabled, RecordingEnabled: a.RecordingEnabled,
+		Recording:       policyView(&a.Recording),
 		ParkingTimeoutS: int(a.ParkingTimeout / time.Second),
 		InboundFaxLimit: a.InboundFaxLimit, OutboundFaxLimit: a.OutboundFaxLimit, TraceDays: a.TraceDays,
 		Role: contract.Role(role), CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
@@ -51,6 +52,7 @@ func (s *Server) userView(snap *store.Snapshot, u *store.User) contract.User {
 		ID: string(u.ID), Version: u.Version,
 		Name: u.Name, Email: optional(u.Email), Username: optional(u.Username), Role: contract.Role(u.Role), Extension: optional(u.Extension),
 		OutboundNumberID: optional(string(u.OutboundNumberID)), OutboundCountries: optionalList(u.OutboundCountries),
+		HoldMusicClipID: optional(string(u.HoldMusicClipID)), Recording: ruleView(u.Recording),
 		DoNotDisturb: u.DoNotDisturb, RingTimeoutS: int(u.RingTimeout / time.Second),
 		Voicemail:   contract.VoicemailSettings{Enabled: u.Voicemail.Enabled, HasPin: u.Voicemail.HasPIN()},
 		HasPassword: u.PasswordHash != "", Devices: []contract.UserDevice{},
@@ -173,6 +175,7 @@ func recordView(r *store.CallRecord) contract.CallRecord {
 		ID: string(r.ID), StartedAt: r.StartedAt.UTC(), AnsweredAt: optionalTime(r.AnsweredAt), EndedAt: optionalTime(r.EndedAt),
 		Direction: contract.CallDirection(r.Direction), Caller: partyView(&r.Caller), Callee: partyView(&r.Callee), Dialed: r.Dialed,
 		Outcome: contract.CallOutcome(r.Outcome), HangupBy: r.HangupBy, HangupCause: r.HangupCause, Legs: []contract.CallLeg{},
+		RecordingID: optional(string(r.RecordingID)),
 	}
 	if !r.EndedAt.IsZero() {
 		d := r.EndedAt.Sub(r.StartedAt).Seconds()

@@ -26,8 +26,9 @@ type Library struct {
 	dir   string
 	epoch time.Time // when the music began
 
-	mu     sync.Mutex
-	loaded map[string]*sound
+	mu       sync.Mutex
+	loaded   map[string]*sound
+	stations map[string]*station // by path
 }
 
 // sound is a phrase in memory.

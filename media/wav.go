@@ -28,14 +28,21 @@ type WAVWriter struct {
 	file    *os.File
 	rate    int
 	half    *halver // nil: the file is wide
+	other   *halver // of the right side
+	sides   int     // channels
 	buf     []byte
-	written int64 // samples in the file
+	written int64 // samples in the file, of all channels
 	synced  int64
 	closed  bool
 }
 
 // CreateWAV makes a new file of sound at rate Hz, 8000 or 16000. It must not exist.
-func CreateWAV(path string, rate int) (*WAVWriter, error) {
+func CreateWAV(path string, rate int) (*WAVWriter, error) { return createWAV(path, rate, 1) }
+
+// CreateStereoWAV makes a new file of two sides, for WriteSides.
+func CreateStereoWAV(path string, rate int) (*WAVWriter, error) { return createWAV(path, rate, 2) }
+
+func createWAV(path string, rate, sides int) (*WAVWriter, error) {
 	if rate != narrowRate && rate != SampleRate {
 		return nil, fmt.Errorf("create recording: %d Hz", rate)
 	}
@@ -43,11 +50,11 @@ func CreateWAV(path string, rate int) (*WAVWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create recording: %w", err)
 	}
-	w := &WAVWriter{file: f, rate: rate, buf: make([]byte, 0, 2*(rate/flushEach+frameSamples))}
+	w := &WAVWriter{file: f, rate: rate, sides: sides, buf: make([]byte, 0, 2*sides*(rate/flushEach+frameSamples))}
 	if rate == narrowRate {
-		w.half = &halver{}
+		w.half, w.other = &halver{}, &halver{}
 	}
-	if err := writeHeader(f, rate, 0); err != nil {
+	if err := writeHeader(f, rate, sides, 0); err != nil {
 		f.Close()
 		os.Remove(path)
 		return nil, fmt.Errorf("create recording: %w", err)
@@ -65,11 +72,27 @@ func (w *WAVWriter) WriteFrame(f *Frame) error {
 	return w.Write(narrow[:])
 }
 
-// Write adds samples of the file's own rate.
+// WriteSides adds 20 ms of both sides to a file of two.
+func (w *WAVWriter) WriteSides(left, right *Frame) error {
+	a, b := left[:], right[:]
+	if w.half != nil {
+		var narrow [2][narrowFrame]int16
+		w.half.halve(narrow[0][:], a)
+		w.other.halve(narrow[1][:], b)
+		a, b = narrow[0][:], narrow[1][:]
+	}
+	var both [2 * frameSamples]int16
+	for i := range a {
+		both[2*i], both[2*i+1] = a[i], b[i]
+	}
+	return w.Write(both[:2*len(a)])
+}
+
+// Write adds samples of the file's own rate; of two sides, the left and the right in turn.
 func (w *WAVWriter) Write(samples []int16) error {
 	for _, v := range samples {
 		w.buf = binary.LittleEndian.AppendUint16(w.buf, uint16(v))
-		if len(w.buf) >= 2*w.rate/flushEach {
+		if len(w.buf) >= 2*w.sides*w.rate/flushEach {
 			if err := w.flush(); err != nil {
 				return fmt.Errorf("write recording: %w", err)
 			}
@@ -80,7 +103,7 @@ func (w *WAVWriter) Write(samples []int16) error {
 
 // Duration is how long the sound is so far.
 func (w *WAVWriter) Duration() time.Duration {
-	return lengthOf(w.written+int64(len(w.buf)/2), w.rate)
+	return lengthOf((w.written+int64(len(w.buf)/2))/int64(w.sides), w.rate)
 }
 
 // flush hands the samples to the system, then the header that counts them.
@@ -89,10 +112,10 @@ func (w *WAVWriter) flush() error {
 	w.written += int64(n / 2)
 	w.buf = w.buf[:copy(w.buf, w.buf[n/2*2:])]
 	// Even when the disk is full: what reached it counts, and the header needs no new room.
-	if err := errors.Join(err, writeHeader(w.file, w.rate, w.written)); err != nil {
+	if err := errors.Join(err, writeHeader(w.file, w.rate, w.sides, w.written)); err != nil {
 		return err
 	}
-	if w.written-w.synced < int64(w.rate/syncEach) {
+	if w.written-w.synced < int64(w.sides*w.rate/syncEach) {
 		return nil
 	}
 	w.synced = w.written
@@ -118,8 +141,8 @@ func lengthOf(n int64, rate int) time.Duration {
 	return time.Duration(n) * (time.Second / time.Duration(rate))
 }
 
-// writeHeader writes the header of a file with n samples at rate Hz.
-func writeHeader(f *os.File, rate int, n int64) error {
+// writeHeader writes the header of a file with n samples of all sides at rate Hz.
+func writeHeader(f *os.File, rate, sides int, n int64) error {
 	size := uint32(min(2*n, math.MaxUint32-wavHeader))
 	h := make([]byte, 0, wavHeader)
 	h = append(h, "RIFF"...)
@@ -127,10 +150,10 @@ func writeHeader(f *os.File, rate int, n int64) error {
 	h = append(h, "WAVEfmt "...)
 	h = binary.LittleEndian.AppendUint32(h, 16)
 	h = binary.LittleEndian.AppendUint16(h, codePCM)
-	h = binary.LittleEndian.AppendUint16(h, 1)
+	h = binary.LittleEndian.AppendUint16(h, uint16(sides))
 	h = binary.LittleEndian.AppendUint32(h, uint32(rate))
-	h = binary.LittleEndian.AppendUint32(h, uint32(2*rate))
-	h = binary.LittleEndian.AppendUint16(h, 2)
+	h = binary.LittleEndian.AppendUint32(h, uint32(2*sides*rate))
+	h = binary.LittleEndian.AppendUint16(h, uint16(2*sides))
 	h = binary.LittleEndian.AppendUint16(h, 16)
 	h = append(h, "data"...)
 	h = binary.LittleEndian.AppendUint32(h, size)
@@ -145,41 +168,45 @@ func RepairWAV(path string) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("repair recording: %w", err)
 	}
-	n, rate, err := repair(f)
+	n, rate, sides, err := repair(f)
 	err = errors.Join(err, f.Close())
 	if err != nil {
 		return 0, fmt.Errorf("repair recording: %w", err)
 	}
-	return lengthOf(n, rate), nil
+	return lengthOf(n/int64(sides), rate), nil
 }
 
-// repair writes a true header and tells how many samples there are, and of what rate.
-func repair(f *os.File) (samples int64, rate int, err error) {
+// repair writes a true header and tells how many samples there are in all, of what rate and of how many sides.
+func repair(f *os.File) (samples int64, rate, sides int, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	rate = narrowRate
+	rate, sides = narrowRate, 1
 	samples = max(info.Size()-wavHeader, 0) / 2
 	if info.Size() >= wavHeader {
 		var head [wavHeader]byte
 		if _, err := f.ReadAt(head[:], 0); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		if m := string(head[:4]); m != "RIFF" && m != "\x00\x00\x00\x00" { // zeros: the length reached the disk before the header
-			return 0, 0, errNoWAV
+			return 0, 0, 0, errNoWAV
 		}
 		if binary.LittleEndian.Uint32(head[24:]) == SampleRate {
 			rate = SampleRate
 		}
+		if binary.LittleEndian.Uint16(head[22:]) == 2 {
+			sides = 2
+			samples -= samples % 2
+		}
 	}
-	if err := writeHeader(f, rate, samples); err != nil {
-		return 0, 0, err
+	if err := writeHeader(f, rate, sides, samples); err != nil {
+		return 0, 0, 0, err
 	}
 	if err := f.Truncate(wavHeader + 2*samples); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	return samples, rate, f.Sync()
+	return samples, rate, sides, f.Sync()
 }
 
 var errNoWAV = errors.New("not a WAV file that can be played")

@@ -202,6 +202,27 @@ func (e CallTransferSide) Valid() bool {
 	}
 }
 
+// Defines values for ClipUseType.
+const (
+	ClipUseTypeAccount ClipUseType = "account"
+	ClipUseTypeNumber  ClipUseType = "number"
+	ClipUseTypeUser    ClipUseType = "user"
+)
+
+// Valid indicates whether the value is a known member of the ClipUseType enum.
+func (e ClipUseType) Valid() bool {
+	switch e {
+	case ClipUseTypeAccount:
+		return true
+	case ClipUseTypeNumber:
+		return true
+	case ClipUseTypeUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Codec.
 const (
 	PCMA Codec = "PCMA"
@@ -367,6 +388,48 @@ func (e NumberStatus) Valid() bool {
 	}
 }
 
+// Defines values for RecordingNotice.
+const (
+	RecordingNoticeAnnouncement RecordingNotice = "announcement"
+	RecordingNoticeNone         RecordingNotice = "none"
+	RecordingNoticeTone         RecordingNotice = "tone"
+)
+
+// Valid indicates whether the value is a known member of the RecordingNotice enum.
+func (e RecordingNotice) Valid() bool {
+	switch e {
+	case RecordingNoticeAnnouncement:
+		return true
+	case RecordingNoticeNone:
+		return true
+	case RecordingNoticeTone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RecordingRule.
+const (
+	Always  RecordingRule = "always"
+	Inherit RecordingRule = "inherit"
+	Never   RecordingRule = "never"
+)
+
+// Valid indicates whether the value is a known member of the RecordingRule enum.
+func (e RecordingRule) Valid() bool {
+	switch e {
+	case Always:
+		return true
+	case Inherit:
+		return true
+	case Never:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	Admin  Role = "admin"
@@ -453,19 +516,19 @@ func (e Transport) Valid() bool {
 
 // Defines values for TrunkDiversion.
 const (
-	Diversion   TrunkDiversion = "diversion"
-	HistoryInfo TrunkDiversion = "history-info"
-	None        TrunkDiversion = "none"
+	TrunkDiversionDiversion   TrunkDiversion = "diversion"
+	TrunkDiversionHistoryInfo TrunkDiversion = "history-info"
+	TrunkDiversionNone        TrunkDiversion = "none"
 )
 
 // Valid indicates whether the value is a known member of the TrunkDiversion enum.
 func (e TrunkDiversion) Valid() bool {
 	switch e {
-	case Diversion:
+	case TrunkDiversionDiversion:
 		return true
-	case HistoryInfo:
+	case TrunkDiversionHistoryInfo:
 		return true
-	case None:
+	case TrunkDiversionNone:
 		return true
 	default:
 		return false
@@ -596,7 +659,10 @@ type Account struct {
 	OutboundFaxLimit  int      `json:"outbound_fax_limit"`
 
 	// ParkingTimeoutS Examples: 120
-	ParkingTimeoutS  int  `json:"parking_timeout_s"`
+	ParkingTimeoutS int             `json:"parking_timeout_s"`
+	Recording       RecordingPolicy `json:"recording"`
+
+	// RecordingEnabled Calls are recorded unless a number or a user says otherwise.
 	RecordingEnabled bool `json:"recording_enabled"`
 
 	// Role The caller's role in it.
@@ -638,18 +704,22 @@ type AccountPatch struct {
 	Email                   *string     `json:"email,omitempty"`
 
 	// ExtensionLength Refused while an existing extension has another length.
-	ExtensionLength *int    `json:"extension_length,omitempty"`
-	InboundFaxLimit *int    `json:"inbound_fax_limit,omitempty"`
-	Name            *string `json:"name,omitempty"`
+	ExtensionLength *int `json:"extension_length,omitempty"`
+
+	// HoldMusicClipID Null for the built-in music.
+	HoldMusicClipID *NullableID `json:"hold_music_clip_id,omitempty"`
+	InboundFaxLimit *int        `json:"inbound_fax_limit,omitempty"`
+	Name            *string     `json:"name,omitempty"`
 
 	// OutboundCountries Countries that may be called beside the account's own, ISO codes; "*": all.
-	OutboundCountries    *[]string `json:"outbound_countries,omitempty"`
-	OutboundFaxLimit     *int      `json:"outbound_fax_limit,omitempty"`
-	ParkingTimeoutS      *int      `json:"parking_timeout_s,omitempty"`
-	RecordingEnabled     *bool     `json:"recording_enabled,omitempty"`
-	Timezone             *string   `json:"timezone,omitempty"`
-	TraceDays            *int      `json:"trace_days,omitempty"`
-	TranscriptionEnabled *bool     `json:"transcription_enabled,omitempty"`
+	OutboundCountries    *[]string             `json:"outbound_countries,omitempty"`
+	OutboundFaxLimit     *int                  `json:"outbound_fax_limit,omitempty"`
+	ParkingTimeoutS      *int                  `json:"parking_timeout_s,omitempty"`
+	Recording            *RecordingPolicyPatch `json:"recording,omitempty"`
+	RecordingEnabled     *bool                 `json:"recording_enabled,omitempty"`
+	Timezone             *string               `json:"timezone,omitempty"`
+	TraceDays            *int                  `json:"trace_days,omitempty"`
+	TranscriptionEnabled *bool                 `json:"transcription_enabled,omitempty"`
 }
 
 // Activity defines model for Activity.
@@ -706,6 +776,52 @@ type ActorKind string
 type Asked struct {
 	// Registrations How many registrations were asked.
 	Registrations int `json:"registrations"`
+}
+
+// AudioClip defines model for AudioClip.
+type AudioClip struct {
+	AudioURL string `json:"audio_url"`
+
+	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
+	CreatedAt Time    `json:"created_at"`
+	DurationS float64 `json:"duration_s"`
+
+	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ID ID `json:"id"`
+
+	// LoudnessDB dBFS, of what is not silence.
+	LoudnessDB float64 `json:"loudness_db"`
+
+	// Name Examples: Morning raga
+	Name     string `json:"name"`
+	PeaksURL string `json:"peaks_url"`
+
+	// Size Octets of the converted file.
+	Size int64 `json:"size"`
+
+	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
+	UpdatedAt Time `json:"updated_at"`
+
+	// UsedBy What plays it.
+	UsedBy []ClipUse `json:"used_by"`
+
+	// Version Grows by one with each change; for `If-Match`.
+	//
+	// Examples: 3
+	Version Version `json:"version"`
+}
+
+// AudioClipList defines model for AudioClipList.
+type AudioClipList struct {
+	Items []AudioClip `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+}
+
+// AudioClipPatch defines model for AudioClipPatch.
+type AudioClipPatch struct {
+	Name *string `json:"name,omitempty"`
 }
 
 // AudioFault A direction without sound.
@@ -979,6 +1095,17 @@ type Caller struct {
 	Name   string `json:"name"`
 	Number string `json:"number"`
 }
+
+// ClipUse defines model for ClipUse.
+type ClipUse struct {
+	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ID   ID          `json:"id"`
+	Name string      `json:"name"`
+	Type ClipUseType `json:"type"`
+}
+
+// ClipUseType defines model for ClipUse.Type.
+type ClipUseType string
 
 // Codec defines model for Codec.
 type Codec string
@@ -1473,6 +1600,9 @@ type Number struct {
 	// Examples: Ada Lovelace (101)
 	DestinationLabel string `json:"destination_label"`
 
+	// HoldMusicClipID What those hear who called the number; null: as the account says.
+	HoldMusicClipID *NullableID `json:"hold_music_clip_id"`
+
 	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 	ID    ID         `json:"id"`
 	Kind  NumberKind `json:"kind"`
@@ -1482,6 +1612,9 @@ type Number struct {
 	//
 	// Examples: +4930123456
 	Number string `json:"number"`
+
+	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
+	Recording RecordingRule `json:"recording"`
 
 	// Status A pending number cannot be shown to others.
 	Status NumberStatus `json:"status"`
@@ -1503,13 +1636,19 @@ type Number struct {
 type NumberCreate struct {
 	// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
 	Destination Destination `json:"destination"`
-	Kind        *NumberKind `json:"kind,omitempty"`
-	Label       *string     `json:"label,omitempty"`
+
+	// HoldMusicClipID What those hear who called the number; null: as the account says.
+	HoldMusicClipID *NullableID `json:"hold_music_clip_id,omitempty"`
+	Kind            *NumberKind `json:"kind,omitempty"`
+	Label           *string     `json:"label,omitempty"`
 
 	// Number In any spelling of the account's country; kept as E.164.
 	//
 	// Examples: +4930123456
 	Number string `json:"number"`
+
+	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
+	Recording *RecordingRule `json:"recording,omitempty"`
 
 	// Status A pending number cannot be shown to others.
 	Status  *NumberStatus `json:"status,omitempty"`
@@ -1534,9 +1673,15 @@ type NumberList struct {
 type NumberPatch struct {
 	// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
 	Destination *Destination `json:"destination,omitempty"`
-	Kind        *NumberKind  `json:"kind,omitempty"`
-	Label       *string      `json:"label,omitempty"`
-	Number      *string      `json:"number,omitempty"`
+
+	// HoldMusicClipID What those hear who called the number; null: as the account says.
+	HoldMusicClipID *NullableID `json:"hold_music_clip_id,omitempty"`
+	Kind            *NumberKind `json:"kind,omitempty"`
+	Label           *string     `json:"label,omitempty"`
+	Number          *string     `json:"number,omitempty"`
+
+	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
+	Recording *RecordingRule `json:"recording,omitempty"`
 
 	// Status A pending number cannot be shown to others.
 	Status  *NumberStatus `json:"status,omitempty"`
@@ -1698,6 +1843,95 @@ type Rate struct {
 	// Prefix Examples: +4930
 	Prefix string `json:"prefix"`
 }
+
+// Recording defines model for Recording.
+type Recording struct {
+	AudioURL string `json:"audio_url"`
+
+	// CallID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	CallID    ID      `json:"call_id"`
+	DurationS float64 `json:"duration_s"`
+
+	// Gaps Where recording was paused; the file is silent there.
+	Gaps []RecordingGap `json:"gaps"`
+
+	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ID   ID        `json:"id"`
+	Left CallParty `json:"left"`
+
+	// Notice What the outside party hears: nothing, a tone every 15 seconds, or words before the first sample.
+	Notice RecordingNotice `json:"notice"`
+
+	// NoticeAtS When the notice began.
+	NoticeAtS float64   `json:"notice_at_s"`
+	PeaksURL  string    `json:"peaks_url"`
+	Right     CallParty `json:"right"`
+
+	// Rule Why it was recorded, in words.
+	//
+	// Examples: The account records calls from outside
+	Rule string `json:"rule"`
+
+	// Size Octets of the file.
+	Size int64 `json:"size"`
+
+	// StartedAt Examples: 2026-03-02T10:01:03.120Z
+	StartedAt Time `json:"started_at"`
+
+	// Version Grows by one with each change; for `If-Match`.
+	//
+	// Examples: 3
+	Version Version `json:"version"`
+}
+
+// RecordingGap defines model for RecordingGap.
+type RecordingGap struct {
+	FromS float64 `json:"from_s"`
+	ToS   float64 `json:"to_s"`
+}
+
+// RecordingList defines model for RecordingList.
+type RecordingList struct {
+	Items []Recording `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+}
+
+// RecordingNotice What the outside party hears: nothing, a tone every 15 seconds, or words before the first sample.
+type RecordingNotice string
+
+// RecordingPolicy defines model for RecordingPolicy.
+type RecordingPolicy struct {
+	// Directions Which calls are recorded while `recording_enabled`.
+	Directions []CallDirection `json:"directions"`
+
+	// Emergency Emergency calls are recorded too; they get no notice.
+	Emergency bool `json:"emergency"`
+
+	// Notice What the outside party hears: nothing, a tone every 15 seconds, or words before the first sample.
+	Notice RecordingNotice `json:"notice"`
+
+	// QuotaMb How much room they may take, the oldest go first; 0: no limit.
+	QuotaMb int `json:"quota_mb"`
+
+	// RetentionDays How long recordings stay; 0: for as long as there is room.
+	RetentionDays int `json:"retention_days"`
+}
+
+// RecordingPolicyPatch defines model for RecordingPolicyPatch.
+type RecordingPolicyPatch struct {
+	Directions *[]CallDirection `json:"directions,omitempty"`
+	Emergency  *bool            `json:"emergency,omitempty"`
+
+	// Notice What the outside party hears: nothing, a tone every 15 seconds, or words before the first sample.
+	Notice        *RecordingNotice `json:"notice,omitempty"`
+	QuotaMb       *int             `json:"quota_mb,omitempty"`
+	RetentionDays *int             `json:"retention_days,omitempty"`
+}
+
+// RecordingRule `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
+type RecordingRule string
 
 // Registration defines model for Registration.
 type Registration struct {
@@ -1875,6 +2109,17 @@ type SetupCreate struct {
 
 	// Timezone Examples: Europe/Berlin
 	Timezone string `json:"timezone"`
+}
+
+// SidePeaks defines model for SidePeaks.
+type SidePeaks struct {
+	DurationS float64 `json:"duration_s"`
+
+	// Left Of the caller: the loudest sample of each part, 0 to 1.
+	Left []float64 `json:"left"`
+
+	// Right Of the callee.
+	Right []float64 `json:"right"`
 }
 
 // Simulation defines model for Simulation.
@@ -2343,6 +2588,9 @@ type User struct {
 	// HasPassword Whether the user can sign in.
 	HasPassword bool `json:"has_password"`
 
+	// HoldMusicClipID What those hear whom the user holds; null: as the number or the account says.
+	HoldMusicClipID *NullableID `json:"hold_music_clip_id"`
+
 	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 	ID ID `json:"id"`
 
@@ -2357,6 +2605,9 @@ type User struct {
 
 	// OutboundNumberID The number that calls to the outside show; null: the account's default.
 	OutboundNumberID *NullableID `json:"outbound_number_id"`
+
+	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
+	Recording RecordingRule `json:"recording"`
 
 	// RingTimeoutS Examples: 25
 	RingTimeoutS int  `json:"ring_timeout_s"`
@@ -2385,6 +2636,9 @@ type UserCreate struct {
 	// Extension Examples: 102
 	Extension *string `json:"extension,omitempty"`
 
+	// HoldMusicClipID What those hear whom the user holds; null: as the number or the account says.
+	HoldMusicClipID *NullableID `json:"hold_music_clip_id,omitempty"`
+
 	// Name Examples: Bob Cho
 	Name string `json:"name"`
 
@@ -2395,7 +2649,10 @@ type UserCreate struct {
 	OutboundNumberID *NullableID `json:"outbound_number_id,omitempty"`
 
 	// Password Temporary password, at least 12 characters; without one the user cannot sign in.
-	Password     *string                 `json:"password,omitempty"`
+	Password *string `json:"password,omitempty"`
+
+	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
+	Recording    *RecordingRule          `json:"recording,omitempty"`
 	RingTimeoutS *int                    `json:"ring_timeout_s,omitempty"`
 	Role         *Role                   `json:"role,omitempty"`
 	Username     *string                 `json:"username,omitempty"`
@@ -2428,7 +2685,10 @@ type UserPatch struct {
 	DoNotDisturb *bool   `json:"do_not_disturb,omitempty"`
 	Email        *string `json:"email,omitempty"`
 	Extension    *string `json:"extension,omitempty"`
-	Name         *string `json:"name,omitempty"`
+
+	// HoldMusicClipID What those hear whom the user holds; null: as the number or the account says.
+	HoldMusicClipID *NullableID `json:"hold_music_clip_id,omitempty"`
+	Name            *string     `json:"name,omitempty"`
 
 	// OutboundCountries Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says.
 	OutboundCountries *[]string `json:"outbound_countries,omitempty"`
@@ -2437,7 +2697,10 @@ type UserPatch struct {
 	OutboundNumberID *NullableID `json:"outbound_number_id,omitempty"`
 
 	// Password At least 12 characters.
-	Password     *string                 `json:"password,omitempty"`
+	Password *string `json:"password,omitempty"`
+
+	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
+	Recording    *RecordingRule          `json:"recording,omitempty"`
 	RingTimeoutS *int                    `json:"ring_timeout_s,omitempty"`
 	Role         *Role                   `json:"role,omitempty"`
 	Username     *string                 `json:"username,omitempty"`
@@ -2531,6 +2794,9 @@ type BannedIP = string
 // CallID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type CallID = ID
 
+// ClipID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+type ClipID = ID
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -2560,6 +2826,9 @@ type MessageID = ID
 
 // NumberID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type NumberID = ID
+
+// RecordingID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+type RecordingID = ID
 
 // Search defines model for Search.
 type Search = string
@@ -2608,6 +2877,42 @@ type ListActivityParams struct {
 
 	// IP Start of the address.
 	IP *string `form:"ip,omitempty" json:"ip,omitempty"`
+}
+
+// ListAudioClipsParams defines parameters for ListAudioClips.
+type ListAudioClipsParams struct {
+	// Limit Most items of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Q Search text.
+	Q *Search `form:"q,omitempty" json:"q,omitempty"`
+}
+
+// CreateAudioClipMultipartBody defines parameters for CreateAudioClip.
+type CreateAudioClipMultipartBody struct {
+	// File The sound; the octets as they are.
+	File string  `json:"file"`
+	Name *string `json:"name,omitempty"`
+}
+
+// DeleteAudioClipParams defines parameters for DeleteAudioClip.
+type DeleteAudioClipParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateAudioClipParams defines parameters for UpdateAudioClip.
+type UpdateAudioClipParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetAudioClipAudioParams defines parameters for GetAudioClipAudio.
+type GetAudioClipAudioParams struct {
+	Download *bool `form:"download,omitempty" json:"download,omitempty"`
 }
 
 // ListCallRecordsParams defines parameters for ListCallRecords.
@@ -2733,6 +3038,46 @@ type GetProvisioningParams struct {
 	Reveal *bool `form:"reveal,omitempty" json:"reveal,omitempty"`
 }
 
+// ListRecordingsParams defines parameters for ListRecordings.
+type ListRecordingsParams struct {
+	// Limit Most items of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Q Search text.
+	Q *Search `form:"q,omitempty" json:"q,omitempty"`
+
+	// From Not before.
+	From *From `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Before.
+	To *To `form:"to,omitempty" json:"to,omitempty"`
+
+	// UserID Only calls in which this user took part.
+	UserID *ID `form:"user_id,omitempty" json:"user_id,omitempty"`
+
+	// CallID Only of this call.
+	CallID *ID `form:"call_id,omitempty" json:"call_id,omitempty"`
+}
+
+// DeleteRecordingParams defines parameters for DeleteRecording.
+type DeleteRecordingParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetRecordingAudioParams defines parameters for GetRecordingAudio.
+type GetRecordingAudioParams struct {
+	Download *bool `form:"download,omitempty" json:"download,omitempty"`
+}
+
+// GetRecordingPeaksParams defines parameters for GetRecordingPeaks.
+type GetRecordingPeaksParams struct {
+	Points *int `form:"points,omitempty" json:"points,omitempty"`
+}
+
 // ListTrunksParams defines parameters for ListTrunks.
 type ListTrunksParams struct {
 	// Limit Most items of a page.
@@ -2835,6 +3180,15 @@ type UpdateAccountJSONRequestBody = AccountPatch
 
 // UpdateAccountApplicationMergePatchPlusJSONRequestBody defines body for UpdateAccount for application/merge-patch+json ContentType.
 type UpdateAccountApplicationMergePatchPlusJSONRequestBody = AccountPatch
+
+// CreateAudioClipMultipartRequestBody defines body for CreateAudioClip for multipart/form-data ContentType.
+type CreateAudioClipMultipartRequestBody CreateAudioClipMultipartBody
+
+// UpdateAudioClipJSONRequestBody defines body for UpdateAudioClip for application/json ContentType.
+type UpdateAudioClipJSONRequestBody = AudioClipPatch
+
+// UpdateAudioClipApplicationMergePatchPlusJSONRequestBody defines body for UpdateAudioClip for application/merge-patch+json ContentType.
+type UpdateAudioClipApplicationMergePatchPlusJSONRequestBody = AudioClipPatch
 
 // CreateBanJSONRequestBody defines body for CreateBan for application/json ContentType.
 type CreateBanJSONRequestBody = BanCreate

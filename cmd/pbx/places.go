@@ -68,6 +68,7 @@ func httpBase(urls []string, r *http.Request) string {
 func (h *house) adminConfig() admin.Config {
 	return admin.Config{
 		DB: admin.Open(h.db), Bus: h.bus, Calls: h.calls, Phones: h.sip, Trunks: h.sip, Watch: h.sip, Provisioning: h.prov, Plan: h.plans.plan,
+		Sounds:     sounds{},
 		Places:     admin.Places{SIP: h.sipAddress, HTTPBase: h.httpBase},
 		SetupToken: h.setupToken, Version: buildVersion(), Log: h.log.With("room", "admin"),
 	}

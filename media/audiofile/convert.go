@@ -260,7 +260,9 @@ const (
 	quieter  = 10.0  // dB
 )
 
-func (m *meter) silent() bool { return m.peak < math.Pow(10, quietest/20) || math.IsInf(m.loudness(), -1) }
+func (m *meter) silent() bool {
+	return m.peak < math.Pow(10, quietest/20) || math.IsInf(m.loudness(), -1)
+}
 
 // loudness is the level in dBFS of the blocks that are neither silence nor a pause, as ITU-R BS.1770 gates.
 func (m *meter) loudness() float64 {

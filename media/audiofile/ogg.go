@@ -306,4 +306,3 @@ func (r *bits) skip(n int) {
 		r.short = true
 	}
 }
-
