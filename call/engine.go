@@ -39,6 +39,7 @@ type Store interface {
 	DropMessage(ctx context.Context, id store.ID) error
 	Unfinished(ctx context.Context) ([]store.Message, error)
 	MessagePath(id store.ID) string
+	ClipPath(id store.ID) string
 
 	Messages(ctx context.Context, account store.ID, mailbox []store.ID, page store.Page) ([]store.Message, string, error)
 	MailboxCounts(account, user store.ID) store.MailboxCounts

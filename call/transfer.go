@@ -420,7 +420,7 @@ func (f *fork) comfort(ctx context.Context) {
 		f.quiet()
 		f.rings, f.heard = true, f.call.background(ctx, p, media.Ringback())
 	case f.heard == nil && f.call.handover != nil:
-		f.heard = f.call.background(ctx, p, f.call.engine.Library.Music())
+		f.heard = f.call.background(ctx, p, f.call.holdMusic(""))
 	}
 }
 
