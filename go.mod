@@ -36,7 +36,6 @@ require (
 	github.com/pion/logging v0.2.4 // indirect
 	github.com/pion/srtp/v3 v3.0.13 // indirect
 	github.com/pion/transport/v4 v4.1.0 // indirect
-	github.com/thesyncim/gopus v0.1.1
 )
 
 require (

@@ -7,25 +7,22 @@ import "time"
 type hearing struct {
 	session *Session
 	tap     tap
-	line    timeline
-	twice   doubler
-	start   time.Time
-	delay   time.Duration
+	from    receiver
+	start   time.Time // when the first frame is asked for
 }
 
-// hear begins to listen to s. Whoever begins must end.
-func hear(s *Session, delay time.Duration) *hearing {
-	h := &hearing{session: s, start: time.Now(), delay: delay}
+// hear begins to listen to s, for somebody who asks for the first frame after wait, and then at the pace of time.
+// Whoever begins must end.
+func hear(s *Session, delay, wait time.Duration) *hearing {
+	h := &hearing{session: s, start: time.Now().Add(wait), from: receiver{delay: samplesIn(delay), guard: frameSamples}}
 	s.addTap(&h.tap)
 	return h
 }
 
 func (h *hearing) end() { h.session.removeTap(&h.tap) }
 
-// next is the next 20 ms. The caller asks at the pace of time.
+// next is the next 20 ms.
 func (h *hearing) next(f *Frame) {
-	h.tap.drain(func(p *heard) { h.line.place(p, ticksIn(p.at.Add(h.delay).Sub(h.start))) })
-	var narrow [narrowFrame]int16
-	h.line.next(&narrow)
-	h.twice.double(f[:], narrow[:])
+	h.tap.drain(func(p *heard) { h.from.place(p, samplesIn(p.at.Sub(h.start))) })
+	h.from.next(f)
 }

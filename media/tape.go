@@ -32,6 +32,7 @@ type Tape struct {
 	silenced bool
 	gaps     []Stretch
 	written  time.Duration
+	start    time.Time // of Run
 }
 
 // NewTape makes a tape that writes to w, a file of two sides. The caller closes w after Run.
@@ -50,9 +51,17 @@ func (t *Tape) Follow(left, right *Session) {
 			t.heard[i] = nil
 		}
 		if s != nil {
-			t.heard[i] = hear(s, recordDelay)
+			t.heard[i] = hear(s, recordDelay, t.wait())
 		}
 	}
+}
+
+// wait is how long it takes until the first frame is written: the file lags behind, so that latecomers find their place.
+func (t *Tape) wait() time.Duration {
+	if t.start.IsZero() {
+		return recordDelay
+	}
+	return max(recordDelay-time.Since(t.start), 0)
 }
 
 // On says which side a session is on; false: none.
@@ -116,13 +125,19 @@ func (t *Tape) Duration() time.Duration {
 // Run records in the caller's goroutine until ctx ends, which is no error, or the disk refuses. The parties never wait for it.
 func (t *Tape) Run(ctx context.Context) error {
 	defer t.Follow(nil, nil)
-	start := time.Now()
+	t.mu.Lock()
+	t.start = time.Now()
+	t.mu.Unlock()
 	pace := newPacer(frameTime)
 	defer pace.stop()
 	var sides [2]Frame
 	for {
 		ending := pace.wait(ctx, nil)
-		for t.Duration()+frameTime <= time.Since(start) {
+		until := time.Since(t.start)
+		if ending == nil {
+			until -= recordDelay
+		}
+		for t.Duration()+frameTime <= until {
 			t.frame(&sides)
 			if err := t.w.WriteSides(&sides[Left], &sides[Right]); err != nil {
 				return fmt.Errorf("record call: %w", err)
@@ -189,7 +204,7 @@ func (o *over) ReadFrame(f *Frame) error {
 
 // PlayOver plays src to the peer while it goes on to hear other, in the caller's goroutine, until src or ctx ends.
 func (s *Session) PlayOver(ctx context.Context, other *Session, src Source) error {
-	o := &over{heard: hear(other, overDelay), src: src}
+	o := &over{heard: hear(other, overDelay, 0), src: src}
 	defer o.heard.end()
 	return s.Play(ctx, o)
 }
