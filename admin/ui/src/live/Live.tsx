@@ -41,6 +41,9 @@ export function Live({ onSignedOut }: { onSignedOut: () => void }) {
       switch (news.type) {
         case 'registration.changed':
           return again([keys.devices, ['device'], keys.users, ['user']]);
+        case 'call.quality':
+        case 'call.trouble':
+          return again([['record', (news.data as { call_id?: string; id?: string }).call_id ?? (news.data as { id?: string }).id, 'quality']]);
         case 'call.changed':
           return again([keys.lamps]);
         case 'call.started':

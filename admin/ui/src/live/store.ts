@@ -24,6 +24,8 @@ export interface LiveCall {
   started_at: string;
   answered_at?: string | null;
   outcome?: string;
+  mos?: number;
+  faults?: unknown[];
 }
 
 export interface Change {
@@ -62,7 +64,8 @@ export const emptyState: LiveState = { link: 'connecting', calls: new Map(), cha
 export function apply(state: LiveState, news: News): LiveState {
   switch (news.type) {
     case 'call.started':
-    case 'call.changed': {
+    case 'call.changed':
+    case 'call.trouble': {
       const call = news.data as LiveCall;
       return { ...state, calls: new Map(state.calls).set(call.id, call) };
     }

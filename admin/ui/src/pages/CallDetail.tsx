@@ -11,6 +11,7 @@ import { LiveCallRow, OutcomePill, partyName, partyNumber, sentence } from '../u
 import { clock, clockTime, fullTime, useSecond } from '../ui/format';
 
 const Trace = lazy(() => import('./CallTrace'));
+const Quality = lazy(() => import('./CallQuality'));
 
 export default function CallDetail({ params }: { params: Record<string, string> }) {
   const id = params.id!;
@@ -37,12 +38,14 @@ export default function CallDetail({ params }: { params: Record<string, string> 
       <PageHead title={<h1><bdi>{title}</bdi></h1>} docTitle={title} back={back} aside={<OutcomePill outcome={r.outcome} />} />
       <p className="opening"><bdi>{sentence(r)}</bdi></p>
       {live && <section className="card" aria-label={t('calls.now')} style={{ marginBottom: 16 }}><ul className="list"><LiveCallRow call={live} hang /></ul></section>}
-      <Tabs value={tab === 'sip' ? 'sip' : 'story'} onChange={(v) => setTab(v === 'story' ? '' : (v ?? ''))} keepMounted={false}>
+      <Tabs value={tab === 'sip' || tab === 'quality' ? tab : 'story'} onChange={(v) => setTab(v === 'story' ? '' : (v ?? ''))} keepMounted={false}>
         <Tabs.List mb="md" aria-label={t('call.one')}>
           <Tabs.Tab value="story">{t('call.story')}</Tabs.Tab>
           <Tabs.Tab value="sip">{t('call.sip')}</Tabs.Tab>
+          <Tabs.Tab value="quality">{t('call.quality')}</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="sip"><Suspense fallback={<Loading rows={6} />}><Trace id={id} /></Suspense></Tabs.Panel>
+        <Tabs.Panel value="quality"><Suspense fallback={<Loading rows={4} />}><Quality id={id} /></Suspense></Tabs.Panel>
         <Tabs.Panel value="story">
           <div className="home">
             <div className="stack" style={{ gap: 16 }}>
@@ -65,6 +68,7 @@ export default function CallDetail({ params }: { params: Record<string, string> 
                 <dt>{t('call.answered')}</dt><dd>{r.answered_at ? fullTime(r.answered_at) : <span className="dim">{t('value.never')}</span>}</dd>
                 <dt>{t('call.ended')}</dt><dd>{r.ended_at ? fullTime(r.ended_at) : <span className="dim">{t('value.notYet')}</span>}</dd>
                 {r.hangup_by && <><dt>{t('call.hungUpBy')}</dt><dd>{has(`call.by.${r.hangup_by}`) ? t(`call.by.${r.hangup_by}` as 'call.by.caller') : r.hangup_by}</dd></>}
+                {r.quality && <><dt>{t('call.quality')}</dt><dd>{r.quality.mos === null ? <span className="dim">{t('quality.unknown')}</span> : t('quality.figures', { mos: r.quality.mos, loss: r.quality.loss_pct, jitter: r.quality.jitter_ms })}{r.quality.faults > 0 && <> · {t('quality.faults', { count: r.quality.faults })}</>}</dd></>}
                 {r.hangup_cause && <><dt>{t('call.cause')}</dt><dd><bdi>{r.hangup_cause}</bdi></dd></>}
               </dl>
             </Card>

@@ -86,6 +86,7 @@ export function LiveCallRow({ call, hang }: { call: LiveCall | Call; hang?: bool
         <span className="hidden-at-once">{t('call.to')}</span>
         <PartyText party={call.callee} otherwise={call.dialed} />
       </div>
+      {!!call.faults?.length && <Pill tone="bad">{t('call.silent')}</Pill>}
       <StatePill state={call.state} />
       <span style={{ minWidth: '2.6rem', textAlign: 'end' }}><Running since={call.answered_at ?? call.started_at} /></span>
       {hang && (admin || mine) && (
