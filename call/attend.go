@@ -65,6 +65,7 @@ func (c *Call) attend(ctx context.Context, p *Party, keys string, work func(ctx 
 		case key = <-p.Sound.Digits():
 		case key = <-p.Leg.Digits():
 			info = true
+			p.Sound.KeysByINFO()
 		}
 		if p.pressed(key, info) && strings.ContainsRune(keys, key) {
 			return key, nil

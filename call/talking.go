@@ -59,9 +59,9 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 		case <-s.b.Sound.Changed():
 			c.changed()
 		case key := <-s.a.Leg.Digits():
-			s.pass(ctx, key, s.b)
+			s.pass(ctx, key, s.a, s.b)
 		case key := <-s.b.Leg.Digits():
-			s.pass(ctx, key, s.a)
+			s.pass(ctx, key, s.b, s.a)
 		case w := <-c.wishes:
 			if next, moves := s.granted(c, w); moves {
 				return next
@@ -71,6 +71,7 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 }
 
 // pass sends on in the sound what one phone pressed by SIP INFO: keys in the sound pass through the bridge.
-func (s talking) pass(ctx context.Context, key rune, to *Party) {
+func (s talking) pass(ctx context.Context, key rune, from, to *Party) {
+	from.Sound.KeysByINFO()
 	_ = to.Sound.Press(ctx, string(key)) // who is gone hears no key
 }

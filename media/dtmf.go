@@ -57,8 +57,8 @@ func (f *finger) feel(p *packet) (rune, bool) {
 	return rune(keys[code]), true
 }
 
-// ErrNoEvents says that the peer did not agree to telephone-event.
-var ErrNoEvents = errors.New("peer takes no telephone-event")
+// ErrNoEvents says that nothing was agreed with the peer yet.
+var ErrNoEvents = errors.New("nothing agreed with the peer")
 
 const (
 	keyDown   = 5 // packets of 20 ms while a key is down
@@ -68,11 +68,18 @@ const (
 )
 
 // Press presses keys, one after another, in the caller's goroutine. Meanwhile nothing else
-// is sent.
+// is sent. A peer that takes no events hears tones.
 func (s *Session) Press(ctx context.Context, digits string) error {
 	t := s.terms.Load()
-	if t == nil || !t.events {
+	if t == nil {
 		return ErrNoEvents
+	}
+	if !t.events {
+		tones, err := KeyTones(digits)
+		if err != nil {
+			return err
+		}
+		return s.Play(ctx, tones)
 	}
 	p := &player{}
 	s.out.enter(p)

@@ -115,6 +115,11 @@ func (o *outlet) speak(p *player, samples []int16) {
 	if marker {
 		o.begin(p, time.Now())
 	}
+	o.say(marker, samples)
+}
+
+// say encodes samples and sends them.
+func (o *outlet) say(marker bool, samples []int16) {
 	if k := o.terms.audio; o.encodes != k {
 		o.encoder, o.encodes = newEncoder(o.terms), k
 	}
@@ -155,6 +160,8 @@ type link struct {
 	packing bool   // packets are cut anew, for the second wants another length
 	pending []byte // sound not yet sent
 	due     uint32 // timestamp of the first of pending, or of what comes next
+
+	ring ring // a key that becomes tone
 }
 
 // relay sends p on. It allocates nothing.
@@ -165,6 +172,9 @@ func (o *outlet) relay(l *link, p *packet) {
 		return
 	}
 	if !p.kind.audio() && (p.kind != kindEvent || !o.terms.events) {
+		if p.kind == kindEvent {
+			o.ringOut(l, p)
+		}
 		// Not for this peer. What follows closes up, so that it looks like no loss.
 		if o.owner == l && l.stream == p.stream && !l.packing && int16(p.seq+l.seqOff-o.seq) >= 0 {
 			l.seqOff--

@@ -50,6 +50,7 @@ type Session struct {
 	taps    atomic.Pointer[[]*tap]
 	tapsMu  sync.Mutex
 	finger  finger
+	inband  inband
 	hand    packet // the one that the read loop deals with
 	ours    uint32 // our SSRC, for the read loop
 	renamed bool
@@ -289,7 +290,11 @@ func (s *Session) take(p *packet) {
 			}
 		}
 	}
-	if l := s.sink.Load(); l != nil {
+	l := s.sink.Load()
+	if (p.kind == kindPCMU || p.kind == kindPCMA) && s.listensForTones() {
+		s.hearKeys(p, l)
+	}
+	if l != nil {
 		l.to.out.relay(l, p)
 	}
 }

@@ -35,6 +35,8 @@ type PhoneConfig struct {
 	Allow string
 	// Codecs limits what it speaks, "PCMU" or "PCMA"; empty: everything.
 	Codecs []string
+	// Tones says that it knows no telephone-event: its keys are tones in the sound.
+	Tones bool
 }
 
 // Phone is a scripted phone with one line.
@@ -93,7 +95,7 @@ func (p *Phone) newSound() sip.Negotiator {
 		return broken{err}
 	}
 	s.Expect(p.cfg.Server.Addr())
-	return &sound{Session: s, codecs: p.cfg.Codecs}
+	return &sound{Session: s, codecs: p.cfg.Codecs, tones: p.cfg.Tones}
 }
 
 // broken is the sound of a phone that found no socket for it.

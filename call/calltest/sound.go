@@ -13,6 +13,7 @@ import (
 type sound struct {
 	*media.Session
 	codecs []string
+	tones  bool
 
 	mu   sync.Mutex
 	edit func(sdp string) string // of our offers
@@ -32,7 +33,7 @@ func (s *sound) Offer() ([]byte, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := only(string(sdp), s.codecs)
+	text := s.known(string(sdp))
 	if s.edit != nil {
 		text = s.edit(text)
 	}
@@ -41,7 +42,16 @@ func (s *sound) Offer() ([]byte, error) {
 
 // Answer answers an offer, blind to codecs that the phone does not speak.
 func (s *sound) Answer(offer []byte) ([]byte, error) {
-	return s.Session.Answer([]byte(only(string(offer), s.codecs)))
+	return s.Session.Answer([]byte(s.known(string(offer))))
+}
+
+// known is a description without what the phone does not know.
+func (s *sound) known(sdp string) string {
+	sdp = only(sdp, s.codecs)
+	if s.tones {
+		sdp = eventLine.ReplaceAllString(sdp, "")
+	}
+	return sdp
 }
 
 // The static payload numbers of RFC 3551 §6.
@@ -49,6 +59,7 @@ var payloads = map[string]string{"PCMU": "0", "PCMA": "8"}
 
 var (
 	audioLine     = regexp.MustCompile(`(?m)^(m=audio \d+ RTP/AVP)((?: \d+)+)`)
+	eventLine     = regexp.MustCompile(`(?m)^a=rtpmap:\d+ telephone-event/\d+\r?\n`)
 	connection    = regexp.MustCompile(`(?m)^c=IN IP4 \S+`)
 	directionLine = regexp.MustCompile(`(?m)^a=(sendrecv|sendonly|recvonly|inactive)\r?\n`)
 )

@@ -171,6 +171,8 @@ func (s *scenario) addPhone(ctx context.Context, w []string) error {
 			v6 = true
 		case "old": // knows no UPDATE
 			c.Allow = "INVITE, ACK, CANCEL, BYE"
+		case "tones":
+			c.Tones = true
 		case "PCMU", "PCMA":
 			c.Codecs = append(c.Codecs, option)
 		default:
