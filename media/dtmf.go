@@ -24,12 +24,12 @@ type finger struct {
 
 // eventSlack is how much later than the known end of an event a packet of the same event
 // may begin: a lost packet or two.
-const eventSlack = clockRate / 20
+const eventSlack = time.Second / 20
 
 // feel reports the key when p is the first packet seen of a press. All packets of a press
 // carry the timestamp of its beginning (RFC 4733 §2.2.1), so any one of them is enough,
 // and the three at its end count once.
-func (f *finger) feel(p *packet) (rune, bool) {
+func (f *finger) feel(p *packet, clock int) (rune, bool) {
 	b := p.payload()
 	if len(b) < 4 {
 		return 0, false
@@ -43,7 +43,7 @@ func (f *finger) feel(p *packet) (rune, bool) {
 		case since == 0:
 			f.duration, f.ended = max(f.duration, duration), f.ended || ended
 			return 0, false
-		case code == f.code && !f.ended && !p.marker && since <= int32(f.duration)+eventSlack:
+		case code == f.code && !f.ended && !p.marker && since <= int32(f.duration)+int32(ticksIn(eventSlack, clock)):
 			// RFC 4733 §2.5.1.3: a long press goes on in a new segment. Some phones also
 			// let the timestamp run while a key is down.
 			f.ts, f.duration, f.ended = p.ts, duration, ended
@@ -118,7 +118,7 @@ func (o *outlet) key(p *player, code uint8, i int) {
 	if i >= keyDown {
 		b[headerSize+1] |= 0x80
 	}
-	binary.BigEndian.PutUint16(b[headerSize+2:], uint16(min(i, keyDown)*clockRate/50))
+	binary.BigEndian.PutUint16(b[headerSize+2:], uint16(min(i, keyDown)*o.clock/50)) // RFC 4733 §2.1: in the clock of the sound beside it
 	h := header{marker: i == 1, number: o.terms.event, seq: o.seq, ts: o.ts, ssrc: o.ssrc}
 	o.seq++
 	o.send(&h, b)

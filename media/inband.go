@@ -220,6 +220,7 @@ func (in *inband) become(p *packet, end bool) {
 	if len(b) < 4 {
 		return
 	}
+	p.clock = narrowRate
 	p.kind, p.ts, p.marker, p.end = kindEvent, in.start, in.fresh, p.start+4
 	in.fresh = false
 	b[0], b[1] = in.event, keyVolume
@@ -343,7 +344,7 @@ func (o *outlet) ringOut(l *link, p *packet) {
 		return // of an earlier press, or its end once more
 	}
 	const scale = SampleRate / 8000
-	until := int(binary.BigEndian.Uint16(b[2:])) * scale
+	until := int(binary.BigEndian.Uint16(b[2:])) * SampleRate / p.clock
 	if r.over = b[1]&0x80 != 0; r.over {
 		until = max(until, leastTicks*scale)
 	}

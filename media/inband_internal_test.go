@@ -172,7 +172,7 @@ func TestKeyTones(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, encode := &line{ear: newToneEar()}, newEncoder(kindPCMA)
+	l, encode := &line{ear: newToneEar()}, &lawEncoder{law: kindPCMA}
 	var frame Frame
 	for src.ReadFrame(&frame) == nil {
 		var coded [frameSamples]byte
@@ -199,5 +199,29 @@ func BenchmarkToneEar(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		ear.hear(sound[:])
+	}
+}
+
+// TestFingerWideClock: beside Opus the clock of events runs at 48 kHz. A key that is held runs on in segments, or with a
+// clock that moves, and is one press.
+func TestFingerWideClock(t *testing.T) {
+	f, pressed := finger{}, 0
+	feel := func(ts uint32, duration uint16, end byte) {
+		p := packet{header: header{ts: ts}, buf: []byte{5, end, byte(duration >> 8), byte(duration)}, end: 4}
+		if _, ok := f.feel(&p, 48000); ok {
+			pressed++
+		}
+	}
+	for d := uint16(960); d < 64000; d += 960 {
+		feel(1000, d, 0)
+	}
+	feel(1000+65535, 960, 0) // the next segment; a packet between them was lost
+	feel(1000+65535, 1920, 0x80)
+	if pressed != 1 {
+		t.Errorf("%d presses in segments", pressed)
+	}
+	feel(1000+65535+1920+4800, 960, 0)
+	if pressed != 2 {
+		t.Errorf("%d presses", pressed)
 	}
 }

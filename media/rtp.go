@@ -21,6 +21,7 @@ type packet struct {
 	end    int    // of the payload in buf
 	from   netip.AddrPort
 	at     time.Time // of arrival
+	clock  int       // Hz, of events
 	stream uint32    // changes whenever sequence numbers or timestamps begin anew
 }
 

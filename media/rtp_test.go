@@ -62,7 +62,7 @@ func FuzzFinger(f *testing.F) {
 			payload := []byte{b[0] & 0x1f, b[0] & 0x80, b[2], b[2]}
 			p := packet{buf: append(make([]byte, headerSize), payload...), start: headerSize, end: headerSize + 4, stream: 1}
 			p.ts, p.marker = ts, b[0]&0x40 != 0
-			digit, ok := finger.feel(&p)
+			digit, ok := finger.feel(&p, 8000)
 			if !ok {
 				continue
 			}

@@ -282,6 +282,7 @@ func (s *Session) take(p *packet) {
 	}
 	switch p.kind {
 	case kindEvent:
+		p.clock = s.clock()
 		s.press(p)
 	case kindPCMU, kindPCMA, kindG722, kindOpus, kindNoise:
 		if taps := s.taps.Load(); taps != nil {
@@ -328,7 +329,7 @@ func (s *Session) kindOf(number uint8) kind {
 }
 
 func (s *Session) press(p *packet) {
-	digit, ok := s.finger.feel(p)
+	digit, ok := s.finger.feel(p, p.clock)
 	if !ok {
 		return
 	}
