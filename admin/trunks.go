@@ -87,7 +87,7 @@ func applyTrunk(t *store.Trunk, patch []byte) error {
 		Name: &t.Name, Enabled: &t.Enabled, Host: &t.Host, OutboundProxy: optional(t.OutboundProxy), Register: &t.Register,
 		Auth:       &contract.TrunkAuthInput{Username: &t.Username, AuthUsername: optional(t.AuthUsername)},
 		FromDomain: optional(t.FromDomain), ExpiryS: &expiry, Sources: &sources, Options: &t.Options, Identity: &identity,
-		TrustIdentity: &t.TrustIdentity, Diversion: &diversion, Format: &format, Prefixes: &prefixes, Priority: &t.Priority, Rates: &rates,
+		TrustIdentity: &t.TrustIdentity, TrustVerstat: &t.TrustVerstat, Diversion: &diversion, Format: &format, Prefixes: &prefixes, Priority: &t.Priority, Rates: &rates,
 		Codecs: &codecs, MaxCalls: &t.MaxCalls, MaxIn: &t.MaxIn, MaxOut: &t.MaxOut, EmergencyReserve: &t.EmergencyReserve, Messages: &t.Messages,
 	}
 	if t.Port > 0 {
@@ -109,7 +109,7 @@ func applyTrunk(t *store.Trunk, patch []byte) error {
 	}
 	t.FromDomain, t.Expiry = value(in.FromDomain), time.Duration(value(in.ExpiryS))*time.Second
 	t.Sources, t.Options = value(in.Sources), value(in.Options)
-	t.Identity, t.TrustIdentity = string(value(in.Identity)), value(in.TrustIdentity)
+	t.Identity, t.TrustIdentity, t.TrustVerstat = string(value(in.Identity)), value(in.TrustIdentity), value(in.TrustVerstat)
 	t.Diversion, t.Format = string(value(in.Diversion)), string(value(in.Format))
 	t.Prefixes, t.Priority = value(in.Prefixes), value(in.Priority)
 	t.Rates = nil
@@ -168,7 +168,7 @@ func (s *Server) trunkView(t *store.Trunk) contract.Trunk {
 		ID: string(t.ID), Version: t.Version, Name: t.Name, Enabled: t.Enabled, Host: t.Host, OutboundProxy: optional(t.OutboundProxy), Register: t.Register,
 		Auth:       contract.TrunkAuth{Username: t.Username, HasPassword: t.Password != "", AuthUsername: optional(t.AuthUsername)},
 		FromDomain: optional(t.FromDomain), ExpiryS: int(t.Expiry / time.Second), Sources: stringList(t.Sources), Options: t.Options,
-		Identity: contract.TrunkIdentity(t.Identity), TrustIdentity: t.TrustIdentity, Diversion: contract.TrunkDiversion(t.Diversion),
+		Identity: contract.TrunkIdentity(t.Identity), TrustIdentity: t.TrustIdentity, TrustVerstat: t.TrustVerstat, Diversion: contract.TrunkDiversion(t.Diversion),
 		Format: contract.NumberFormat(t.Format), Prefixes: stringList(t.Prefixes), Priority: t.Priority, Rates: ratesView(t.Rates),
 		Codecs: codecsView(t.Codecs), MaxCalls: t.MaxCalls, MaxIn: t.MaxIn, MaxOut: t.MaxOut, EmergencyReserve: t.EmergencyReserve,
 		Messages: t.Messages, Status: s.trunkStatus(t), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),

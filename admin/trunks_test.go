@@ -47,7 +47,7 @@ func TestTrunkLife(t *testing.T) {
 	all := map[string]any{
 		"enabled": true, "port": 5061, "transport": "tls", "outbound_proxy": "proxy.carrier.example", "register": true, "expiry_s": 300,
 		"auth": map[string]any{"username": "4930123", "password": "s3cret-of-trunk", "auth_username": "auth"}, "from_domain": "carrier.example",
-		"sources": []string{"192.0.2.0/24"}, "options": false, "identity": "pai", "trust_identity": true, "diversion": "history-info", "format": "national",
+		"sources": []string{"192.0.2.0/24"}, "options": false, "identity": "pai", "trust_identity": true, "trust_verstat": true, "diversion": "history-info", "format": "national",
 		"prefixes": []string{"+49"}, "priority": 3, "rates": []any{map[string]any{"prefix": "+49", "per_minute": 150}}, "codecs": []string{"PCMU", "PCMA"},
 		"max_calls": 10, "max_in": 8, "max_out": 6, "emergency_reserve": 1, "messages": true,
 	}

@@ -196,9 +196,16 @@ func recordView(r *store.CallRecord) contract.CallRecord {
 }
 
 func partyView(p *store.CallParty) contract.CallParty {
-	return contract.CallParty{
+	v := contract.CallParty{
 		UserID: optional(string(p.UserID)), DeviceID: optional(string(p.DeviceID)), Name: p.Name, Extension: p.Extension, Number: p.Number,
 	}
+	if p.Verstat != "" {
+		v.Verstat = new(contract.Verstat(p.Verstat))
+	}
+	if p.Attestation != "" {
+		v.Attestation = new(contract.Attestation(p.Attestation))
+	}
+	return v
 }
 
 func callView(c *event.Call) contract.Call {

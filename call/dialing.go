@@ -177,6 +177,9 @@ func (c *Call) inviteOver(ctx context.Context, s dialing, t dialplan.TrunkChoice
 		sound.Restrict(row.Codecs)
 	}
 	o := sip.Outgoing{Trunk: t.ID, Number: t.Number, Called: sip.Identity{User: t.Number}, Emergency: s.Emergency, Sound: sound, Call: c.id}
+	if s.party.Leg.Trunk() != "" {
+		o.Carried = s.party.Leg.Carried() // what one carrier signed of the caller is for the next
+	}
 	s.present(&o, t, row)
 	c.tellDiversions(&o, s.party)
 	if !s.party.answered {

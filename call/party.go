@@ -59,6 +59,11 @@ func stranger(plan *dialplan.Plan, l *sip.Leg) store.CallParty {
 	if dialplan.Normalize(from.Display) == dialplan.Normalize(from.User) {
 		who.Name = "" // the number again, which is no name
 	}
+	v := l.Verified()
+	who.Verstat, who.Attestation = v.Result, v.Level
+	if v.Result == sip.VerifiedFailed {
+		who.Name = "Not verified" // nor the name that comes with a number that is not theirs
+	}
 	return who
 }
 

@@ -350,6 +350,7 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, o si
 	if caller != nil {
 		sound.Prefer(caller.Sound)
 		o.From = shown(caller.Who)
+		o.Verified = sip.Verification{Result: caller.Who.Verstat, Level: caller.Who.Attestation}
 		if !caller.answered {
 			o.MaxForwards = caller.Leg.MaxForwards() - 1 // RFC 7332: lowered through us, or loops never end
 		}

@@ -127,6 +127,8 @@ type Outgoing struct {
 	Referrer Identity
 	Called   Identity
 	Sound    Negotiator
+	// Verified is what a carrier found when it checked From; told to phones.
+	Verified Verification
 	// Carried is what goes with the call from the leg it came by: see Leg.Carried.
 	Carried Carried
 	// Alert is the Alert-Info that makes phones ring another way; empty: none.

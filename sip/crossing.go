@@ -47,9 +47,10 @@ func isText(s string) bool {
 // Carried is what goes with a call from the leg it came by to the legs that it is
 // sent on by. The zero Carried is that of a call that began here.
 type Carried struct {
-	fields  []field
-	passed  []string // where it came through us before
-	breadth int      // how many branches may be open at once; 0: nobody said
+	fields     []field
+	passed     []string // where it came through us before
+	breadth    int      // how many branches may be open at once; 0: nobody said
+	identities []string // signed words about the caller of a trusted carrier, for trusted carriers (RFC 8224)
 }
 
 const (

@@ -55,6 +55,7 @@ type Leg struct {
 	trunk       store.Trunk   // as it was when the leg began; no ID: a phone's leg
 	asserted    Identity      // incoming
 	anonymous   bool          // incoming: asked for
+	verified    Verification  // incoming: of the caller
 	diverted    []Diversion   // incoming
 	extra       []field       // outgoing: what its INVITE has beyond others
 	release     func()        // of a trunk: gives its place back

@@ -128,6 +128,9 @@ func (l *Leg) arrived(t *trunk, req *sipmsg.Request) bool {
 	l.caller, _, _ = identityOf(req.From().Value())
 	l.asserted, l.anonymous = assertedBy(req, row.TrustIdentity)
 	l.diverted = divertedBy(req)
+	if row.TrustVerstat {
+		l.verified = verifiedBy(req)
+	}
 	return true
 }
 
@@ -211,6 +214,11 @@ func (s *Server) inviteTrunk(o Outgoing) (*Leg, error) {
 		target: callee.String(), routes: preloaded(row),
 	}
 	l.extra = append(presented(row, o.From, o.Presented), forwarded(row, o.Number, o.Diverted)...)
+	if row.TrustIdentity {
+		for _, identity := range o.Carried.identities {
+			l.extra = append(l.extra, field{"Identity", identity})
+		}
+	}
 	l.course = &course{t: t, offer: offer, old: make(map[int]*attempt)}
 	l.Trace(o.Call)
 	if !s.join(l) {

@@ -57,6 +57,9 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	}
 	host, _ := s.host(h)
 	l.extra = divertedFields(host, o.Diverted)
+	if o.Verified.Result != "" {
+		l.extra = append(l.extra, field{"P-Asserted-Identity", o.Verified.shownWith(nameAddr(o.From, host))})
+	}
 	if o.Referrer.User != "" {
 		l.extra = append(l.extra, field{"Referred-By", nameAddr(o.Referrer, host)}) // RFC 3892 §2.1, in our words: what the phone wrote is not to be trusted
 	}

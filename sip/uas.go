@@ -108,6 +108,9 @@ func (s *Server) onInvite(req *sipmsg.Request, tx *sipmsg.ServerTx, h hop) {
 	}
 	l.meet(l.dialog.remoteTag)
 	l.carried = s.carry(req)
+	if carrier != nil && l.trunk.TrustIdentity {
+		l.carried.identities = identitiesOf(req)
+	}
 	switch {
 	case header(req, "Max-Breadth") == "0":
 		l.free()

@@ -52,6 +52,10 @@ type CallParty struct {
 	Name      string
 	Extension string
 	Number    string // what was shown, when it is no extension
+
+	// Of a caller whom a carrier checked: "passed", "failed" or "none", and how well the caller's own carrier knows them, "A", "B" or "C".
+	Verstat     string `json:",omitempty"`
+	Attestation string `json:",omitempty"`
 }
 
 // Segment is one stretch of a call: ringing, talking, voicemail.

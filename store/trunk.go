@@ -42,6 +42,8 @@ type Trunk struct {
 	Identity string
 	// TrustIdentity says that P-Asserted-Identity, Remote-Party-ID and Privacy of this carrier are believed, and that ours may be told to it when the caller withholds the number.
 	TrustIdentity bool
+	// TrustVerstat says that what this carrier found when it checked callers is believed (RFC 8588).
+	TrustVerstat bool
 	// Diversion is how forwarded calls say who forwarded them: "none", "diversion" (RFC 5806) or "history-info" (RFC 7044).
 	Diversion string
 	// Format is how numbers are written to the carrier: "e164" (+4930…), "digits" (4930…), "national" (030…) or "00" (004930…).

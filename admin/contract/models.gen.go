@@ -55,6 +55,30 @@ func (e ActorKind) Valid() bool {
 	}
 }
 
+// Defines values for Attestation.
+const (
+	AttestationA           Attestation = "A"
+	AttestationB           Attestation = "B"
+	AttestationC           Attestation = "C"
+	AttestationLessThanNil Attestation = "<nil>"
+)
+
+// Valid indicates whether the value is a known member of the Attestation enum.
+func (e Attestation) Valid() bool {
+	switch e {
+	case AttestationA:
+		return true
+	case AttestationB:
+		return true
+	case AttestationC:
+		return true
+	case AttestationLessThanNil:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AudioFaultClass.
 const (
 	FaultBlocked    AudioFaultClass = "blocked"
@@ -144,40 +168,40 @@ func (e CallDirection) Valid() bool {
 
 // Defines values for CallOutcome.
 const (
-	Answered    CallOutcome = "answered"
-	Busy        CallOutcome = "busy"
-	Cancelled   CallOutcome = "cancelled"
-	Declined    CallOutcome = "declined"
-	Failed      CallOutcome = "failed"
-	Interrupted CallOutcome = "interrupted"
-	NoAnswer    CallOutcome = "no_answer"
-	Ongoing     CallOutcome = "ongoing"
-	Unreachable CallOutcome = "unreachable"
-	Voicemail   CallOutcome = "voicemail"
+	CallOutcomeAnswered    CallOutcome = "answered"
+	CallOutcomeBusy        CallOutcome = "busy"
+	CallOutcomeCancelled   CallOutcome = "cancelled"
+	CallOutcomeDeclined    CallOutcome = "declined"
+	CallOutcomeFailed      CallOutcome = "failed"
+	CallOutcomeInterrupted CallOutcome = "interrupted"
+	CallOutcomeNoAnswer    CallOutcome = "no_answer"
+	CallOutcomeOngoing     CallOutcome = "ongoing"
+	CallOutcomeUnreachable CallOutcome = "unreachable"
+	CallOutcomeVoicemail   CallOutcome = "voicemail"
 )
 
 // Valid indicates whether the value is a known member of the CallOutcome enum.
 func (e CallOutcome) Valid() bool {
 	switch e {
-	case Answered:
+	case CallOutcomeAnswered:
 		return true
-	case Busy:
+	case CallOutcomeBusy:
 		return true
-	case Cancelled:
+	case CallOutcomeCancelled:
 		return true
-	case Declined:
+	case CallOutcomeDeclined:
 		return true
-	case Failed:
+	case CallOutcomeFailed:
 		return true
-	case Interrupted:
+	case CallOutcomeInterrupted:
 		return true
-	case NoAnswer:
+	case CallOutcomeNoAnswer:
 		return true
-	case Ongoing:
+	case CallOutcomeOngoing:
 		return true
-	case Unreachable:
+	case CallOutcomeUnreachable:
 		return true
-	case Voicemail:
+	case CallOutcomeVoicemail:
 		return true
 	default:
 		return false
@@ -580,6 +604,30 @@ func (e TrunkTransport) Valid() bool {
 	}
 }
 
+// Defines values for Verstat.
+const (
+	VerstatFailed      Verstat = "failed"
+	VerstatLessThanNil Verstat = "<nil>"
+	VerstatNone        Verstat = "none"
+	VerstatPassed      Verstat = "passed"
+)
+
+// Valid indicates whether the value is a known member of the Verstat enum.
+func (e Verstat) Valid() bool {
+	switch e {
+	case VerstatFailed:
+		return true
+	case VerstatLessThanNil:
+		return true
+	case VerstatNone:
+		return true
+	case VerstatPassed:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey defines model for APIKey.
 type APIKey struct {
 	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
@@ -777,6 +825,9 @@ type Asked struct {
 	// Registrations How many registrations were asked.
 	Registrations int `json:"registrations"`
 }
+
+// Attestation How well the caller's own carrier knows the caller: A the number is theirs, B they are its customer, C it only let the call in.
+type Attestation string
 
 // AudioClip defines model for AudioClip.
 type AudioClip struct {
@@ -986,13 +1037,18 @@ type CallOutcome string
 
 // CallParty defines model for CallParty.
 type CallParty struct {
-	DeviceID  *NullableID `json:"device_id"`
-	Extension string      `json:"extension"`
-	Name      string      `json:"name"`
+	// Attestation How well the caller's own carrier knows the caller: A the number is theirs, B they are its customer, C it only let the call in.
+	Attestation *Attestation `json:"attestation"`
+	DeviceID    *NullableID  `json:"device_id"`
+	Extension   string       `json:"extension"`
+	Name        string       `json:"name"`
 
 	// Number What was shown, when it is no extension.
 	Number string      `json:"number"`
 	UserID *NullableID `json:"user_id"`
+
+	// Verstat What the carrier found when it checked the caller; null: nothing was said, or it is not believed.
+	Verstat *Verstat `json:"verstat"`
 }
 
 // CallQuality defines model for CallQuality.
@@ -2325,6 +2381,9 @@ type Trunk struct {
 	// TrustIdentity The carrier tells the truth about callers, and is told who calls even when the number is withheld.
 	TrustIdentity bool `json:"trust_identity"`
 
+	// TrustVerstat What this carrier found when it checked callers (STIR/SHAKEN: verstat and the attestation level) is believed.
+	TrustVerstat bool `json:"trust_verstat"`
+
 	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
 	UpdatedAt Time `json:"updated_at"`
 
@@ -2424,6 +2483,9 @@ type TrunkCreate struct {
 
 	// TrustIdentity The carrier tells the truth about callers, and is told who calls even when the number is withheld.
 	TrustIdentity *bool `json:"trust_identity,omitempty"`
+
+	// TrustVerstat What this carrier found when it checked callers (STIR/SHAKEN: verstat and the attestation level) is believed.
+	TrustVerstat *bool `json:"trust_verstat,omitempty"`
 }
 
 // TrunkDiversion defines model for TrunkDiversion.
@@ -2515,6 +2577,9 @@ type TrunkPatch struct {
 
 	// TrustIdentity The carrier tells the truth about callers, and is told who calls even when the number is withheld.
 	TrustIdentity *bool `json:"trust_identity,omitempty"`
+
+	// TrustVerstat What this carrier found when it checked callers (STIR/SHAKEN: verstat and the attestation level) is believed.
+	TrustVerstat *bool `json:"trust_verstat,omitempty"`
 }
 
 // TrunkStatus defines model for TrunkStatus.
@@ -2711,6 +2776,9 @@ type UserPatch struct {
 //
 // Examples: 3
 type Version = int64
+
+// Verstat What the carrier found when it checked the caller; null: nothing was said, or it is not believed.
+type Verstat string
 
 // VoicemailMessage defines model for VoicemailMessage.
 type VoicemailMessage struct {

@@ -42,6 +42,8 @@ func (s *scenario) addCarrier(ctx context.Context, w []string) error {
 			t.Format = words[i]
 		case "off":
 			t.Enabled = false
+		case "verifying":
+			t.TrustVerstat = true
 		case "distrusted":
 			t.TrustIdentity, t.Identity, t.Diversion = false, "from", "none"
 		case "PCMU", "PCMA":

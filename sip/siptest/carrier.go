@@ -108,6 +108,13 @@ func (c *Carrier) Close() {
 // CloseTCP refuses connections from now on.
 func (c *Carrier) CloseTCP() { c.tcp.Close() }
 
+// Connections returns how many connections to it are up.
+func (c *Carrier) Connections() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.streams)
+}
+
 // Cut closes the connections that are up, and returns how many that were.
 func (c *Carrier) Cut() int {
 	c.mu.Lock()

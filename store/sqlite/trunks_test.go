@@ -17,7 +17,7 @@ func newTrunk(name string) *store.Trunk {
 		Name: name, Enabled: true, Host: "SIP.carrier.example", Port: 5061, Transport: "tls", OutboundProxy: "proxy.carrier.example:5080",
 		Register: true, Username: "4930123", Password: "trunk-secret", AuthUsername: "auth", FromDomain: "carrier.example",
 		Expiry: 5 * time.Minute, Sources: []string{"198.51.100.0/24", "192.0.2.7", "192.0.2.7"}, Options: true,
-		Identity: "pai", TrustIdentity: true, Diversion: "history-info", Format: "00", Prefixes: []string{"+49", "+4"},
+		Identity: "pai", TrustIdentity: true, TrustVerstat: true, Diversion: "history-info", Format: "00", Prefixes: []string{"+49", "+4"},
 		Priority: 7, Rates: []store.Rate{{Prefix: "+49", PerMinute: 100}, {Prefix: "+4", PerMinute: 200}},
 		Codecs: []string{"PCMU", "PCMA"}, MaxCalls: 10, MaxIn: 9, MaxOut: 8, EmergencyReserve: 1, Messages: true,
 	}

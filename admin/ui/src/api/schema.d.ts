@@ -906,6 +906,269 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/accounts/{account}/voicemail-messages/{message}/audio.mp3": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                message: components["parameters"]["MessageID"];
+            };
+            cookie?: never;
+        };
+        /** The sound of a message as MP3 */
+        get: operations["getVoicemailMP3"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/audio-clips": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The clips, newest first
+         * @description `q` looks in the name.
+         */
+        get: operations["listAudioClips"];
+        put?: never;
+        /**
+         * Upload a sound
+         * @description WAV, MP3, FLAC, Ogg Vorbis or Ogg Opus, at most 20 MB and 30 minutes. It is converted to telephone quality and brought to the loudness of all others. Without `name` the clip is called as the file.
+         */
+        post: operations["createAudioClip"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/audio-clips/{clip}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                clip: components["parameters"]["ClipID"];
+            };
+            cookie?: never;
+        };
+        /** One clip */
+        get: operations["getAudioClip"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a clip
+         * @description 409 while something plays it; the answer names what.
+         */
+        delete: operations["deleteAudioClip"];
+        options?: never;
+        head?: never;
+        /** Rename a clip */
+        patch: operations["updateAudioClip"];
+        trace?: never;
+    };
+    "/accounts/{account}/audio-clips/{clip}/audio": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                clip: components["parameters"]["ClipID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The sound of a clip, as calls hear it
+         * @description `Range` is honoured. `download` asks for a file name.
+         */
+        get: operations["getAudioClipAudio"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/audio-clips/{clip}/peaks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                clip: components["parameters"]["ClipID"];
+            };
+            cookie?: never;
+        };
+        /** The wave form of a clip */
+        get: operations["getAudioClipPeaks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Recordings of calls, newest first
+         * @description Members see those of their own calls. `q` looks in names, extensions and numbers of both sides.
+         */
+        get: operations["listRecordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/recordings/{recording}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        /** One recording */
+        get: operations["getRecording"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a recording and its sound
+         * @description The record of the call stays.
+         */
+        delete: operations["deleteRecording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/recordings/{recording}/audio": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The sound of a recording
+         * @description The caller left, the callee right. `Range` is honoured. `download` asks for a file name. Who listens is in the activity log.
+         */
+        get: operations["getRecordingAudio"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/recordings/{recording}/audio.mp3": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        /** The sound of a recording as MP3 */
+        get: operations["getRecordingMP3"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/recordings/{recording}/peaks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        /** The wave form of a recording, one for each side */
+        get: operations["getRecordingPeaks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/accounts/{account}/call-records": {
         parameters: {
             query?: never;
@@ -1510,7 +1773,9 @@ export interface components {
             /** @description Null for the built-in music. */
             hold_music_clip_id: components["schemas"]["NullableID"];
             transcription_enabled: boolean;
+            /** @description Calls are recorded unless a number or a user says otherwise. */
             recording_enabled: boolean;
+            recording: components["schemas"]["RecordingPolicy"];
             /** @example 120 */
             parking_timeout_s: number;
             inbound_fax_limit: number;
@@ -1541,8 +1806,11 @@ export interface components {
             default_outbound_number_id?: components["schemas"]["NullableID"];
             /** @description Countries that may be called beside the account's own, ISO codes; "*": all. */
             outbound_countries?: string[];
+            /** @description Null for the built-in music. */
+            hold_music_clip_id?: components["schemas"]["NullableID"];
             transcription_enabled?: boolean;
             recording_enabled?: boolean;
+            recording?: components["schemas"]["RecordingPolicyPatch"];
             parking_timeout_s?: number;
             inbound_fax_limit?: number;
             outbound_fax_limit?: number;
@@ -1564,6 +1832,9 @@ export interface components {
             outbound_number_id: components["schemas"]["NullableID"];
             /** @description Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says. */
             outbound_countries: string[] | null;
+            /** @description What those hear whom the user holds; null: as the number or the account says. */
+            hold_music_clip_id: components["schemas"]["NullableID"];
+            recording: components["schemas"]["RecordingRule"];
             do_not_disturb: boolean;
             /** @example 25 */
             ring_timeout_s: number;
@@ -1608,6 +1879,10 @@ export interface components {
              * @description Temporary password, at least 12 characters; without one the user cannot sign in.
              */
             password?: string;
+            /** @description What those hear whom the user holds; null: as the number or the account says. */
+            hold_music_clip_id?: components["schemas"]["NullableID"];
+            /** @default inherit */
+            recording?: components["schemas"]["RecordingRule"];
             /** @default false */
             do_not_disturb?: boolean;
             /** @default 25 */
@@ -1624,6 +1899,9 @@ export interface components {
             outbound_number_id?: components["schemas"]["NullableID"];
             /** @description Countries that may be called beside the account's own, ISO codes; "*": all. Null: as the account says. */
             outbound_countries?: string[] | null;
+            /** @description What those hear whom the user holds; null: as the number or the account says. */
+            hold_music_clip_id?: components["schemas"]["NullableID"];
+            recording?: components["schemas"]["RecordingRule"];
             /**
              * Format: password
              * @description At least 12 characters.
@@ -1997,6 +2275,8 @@ export interface components {
             identity: components["schemas"]["TrunkIdentity"];
             /** @description The carrier tells the truth about callers, and is told who calls even when the number is withheld. */
             trust_identity: boolean;
+            /** @description What this carrier found when it checked callers (STIR/SHAKEN: verstat and the attestation level) is believed. */
+            trust_verstat: boolean;
             /** @description How forwarded calls say who forwarded them. */
             diversion: components["schemas"]["TrunkDiversion"];
             /** @description How numbers are written: +4930…, 4930…, 030…, 004930… */
@@ -2135,6 +2415,11 @@ export interface components {
              */
             trust_identity?: boolean;
             /**
+             * @description What this carrier found when it checked callers (STIR/SHAKEN: verstat and the attestation level) is believed.
+             * @default false
+             */
+            trust_verstat?: boolean;
+            /**
              * @description How forwarded calls say who forwarded them.
              * @default none
              */
@@ -2215,6 +2500,8 @@ export interface components {
             identity?: components["schemas"]["TrunkIdentity"];
             /** @description The carrier tells the truth about callers, and is told who calls even when the number is withheld. */
             trust_identity?: boolean;
+            /** @description What this carrier found when it checked callers (STIR/SHAKEN: verstat and the attestation level) is believed. */
+            trust_verstat?: boolean;
             /** @description How forwarded calls say who forwarded them. */
             diversion?: components["schemas"]["TrunkDiversion"];
             /** @description How numbers are written: +4930…, 4930…, 030…, 004930… */
@@ -2303,6 +2590,9 @@ export interface components {
              * @example Ada Lovelace (101)
              */
             destination_label: string;
+            /** @description What those hear who called the number; null: as the account says. */
+            hold_music_clip_id: components["schemas"]["NullableID"];
+            recording: components["schemas"]["RecordingRule"];
             created_at: components["schemas"]["Time"];
             updated_at: components["schemas"]["Time"];
         };
@@ -2330,6 +2620,10 @@ export interface components {
             status?: components["schemas"]["NumberStatus"];
             trunk_id?: components["schemas"]["NullableID"];
             destination: components["schemas"]["Destination"];
+            /** @description What those hear who called the number; null: as the account says. */
+            hold_music_clip_id?: components["schemas"]["NullableID"];
+            /** @default inherit */
+            recording?: components["schemas"]["RecordingRule"];
         };
         NumberPatch: {
             number?: string;
@@ -2338,6 +2632,9 @@ export interface components {
             status?: components["schemas"]["NumberStatus"];
             trunk_id?: components["schemas"]["NullableID"];
             destination?: components["schemas"]["Destination"];
+            /** @description What those hear who called the number; null: as the account says. */
+            hold_music_clip_id?: components["schemas"]["NullableID"];
+            recording?: components["schemas"]["RecordingRule"];
         };
         VoicemailMessage: {
             id: components["schemas"]["ID"];
@@ -2377,6 +2674,124 @@ export interface components {
             /** @description The loudest sample of each part, 0 to 1. */
             peaks: number[];
         };
+        SidePeaks: {
+            /** Format: double */
+            duration_s: number;
+            /** @description Of the caller: the loudest sample of each part, 0 to 1. */
+            left: number[];
+            /** @description Of the callee. */
+            right: number[];
+        };
+        AudioClip: {
+            id: components["schemas"]["ID"];
+            version: components["schemas"]["Version"];
+            /** @example Morning raga */
+            name: string;
+            /** Format: double */
+            duration_s: number;
+            /**
+             * Format: int64
+             * @description Octets of the converted file.
+             */
+            size: number;
+            /**
+             * Format: double
+             * @description dBFS, of what is not silence.
+             */
+            loudness_db: number;
+            /** @description What plays it. */
+            used_by: components["schemas"]["ClipUse"][];
+            peaks_url: string;
+            audio_url: string;
+            created_at: components["schemas"]["Time"];
+            updated_at: components["schemas"]["Time"];
+        };
+        ClipUse: {
+            /** @enum {string} */
+            type: "account" | "user" | "number";
+            id: components["schemas"]["ID"];
+            name: string;
+        };
+        AudioClipList: {
+            items: components["schemas"]["AudioClip"][];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
+        AudioClipPatch: {
+            name?: string;
+        };
+        Recording: {
+            id: components["schemas"]["ID"];
+            version: components["schemas"]["Version"];
+            call_id: components["schemas"]["ID"];
+            started_at: components["schemas"]["Time"];
+            /** Format: double */
+            duration_s: number;
+            /**
+             * Format: int64
+             * @description Octets of the file.
+             */
+            size: number;
+            left: components["schemas"]["CallParty"];
+            right: components["schemas"]["CallParty"];
+            /**
+             * @description Why it was recorded, in words.
+             * @example The account records calls from outside
+             */
+            rule: string;
+            notice: components["schemas"]["RecordingNotice"];
+            /**
+             * Format: double
+             * @description When the notice began.
+             */
+            notice_at_s: number;
+            /** @description Where recording was paused; the file is silent there. */
+            gaps: components["schemas"]["RecordingGap"][];
+            audio_url: string;
+            peaks_url: string;
+        };
+        RecordingGap: {
+            /** Format: double */
+            from_s: number;
+            /** Format: double */
+            to_s: number;
+        };
+        RecordingList: {
+            items: components["schemas"]["Recording"][];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
+        /**
+         * @description What the outside party hears: nothing, a tone every 15 seconds, or words before the first sample.
+         * @enum {string}
+         */
+        RecordingNotice: "none" | "tone" | "announcement";
+        /**
+         * @description `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
+         * @enum {string}
+         */
+        RecordingRule: "inherit" | "always" | "never";
+        RecordingPolicy: {
+            /** @description Which calls are recorded while `recording_enabled`. */
+            directions: components["schemas"]["CallDirection"][];
+            notice: components["schemas"]["RecordingNotice"];
+            /** @description Emergency calls are recorded too; they get no notice. */
+            emergency: boolean;
+            /** @description How long recordings stay; 0: for as long as there is room. */
+            retention_days: number;
+            /** @description How much room they may take, the oldest go first; 0: no limit. */
+            quota_mb: number;
+        };
+        RecordingPolicyPatch: {
+            directions?: components["schemas"]["CallDirection"][];
+            notice?: components["schemas"]["RecordingNotice"];
+            emergency?: boolean;
+            retention_days?: number;
+            quota_mb?: number;
+        };
+        /** @enum {string} */
+        CallRecordingState: "recording" | "paused" | "stopped";
+        CallRecordingChange: {
+            state: components["schemas"]["CallRecordingState"];
+        };
         CallParty: {
             user_id: components["schemas"]["NullableID"];
             device_id: components["schemas"]["NullableID"];
@@ -2384,7 +2799,19 @@ export interface components {
             extension: string;
             /** @description What was shown, when it is no extension. */
             number: string;
+            verstat: components["schemas"]["Verstat"];
+            attestation: components["schemas"]["Attestation"];
         };
+        /**
+         * @description What the carrier found when it checked the caller; null: nothing was said, or it is not believed.
+         * @enum {string|null}
+         */
+        Verstat: "passed" | "failed" | "none" | null;
+        /**
+         * @description How well the caller's own carrier knows the caller: A the number is theirs, B they are its customer, C it only let the call in.
+         * @enum {string|null}
+         */
+        Attestation: "A" | "B" | "C" | null;
         CallLeg: {
             /** @example ringing */
             step: string;
@@ -2888,6 +3315,8 @@ export interface components {
         NumberID: components["schemas"]["ID"];
         KeyID: components["schemas"]["ID"];
         MessageID: components["schemas"]["ID"];
+        ClipID: components["schemas"]["ID"];
+        RecordingID: components["schemas"]["ID"];
         /** @example 203.0.113.5 */
         BannedIP: string;
         LampID: components["schemas"]["ID"];
@@ -4614,6 +5043,469 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Peaks"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getVoicemailMP3: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                message: components["parameters"]["MessageID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The whole file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/mpeg": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAudioClips: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Search text. */
+                q?: components["parameters"]["Search"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of clips. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AudioClipList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createAudioClip: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    name?: string;
+                    /** @description The sound; the octets as they are. */
+                    file: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The clip. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AudioClip"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAudioClip: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                clip: components["parameters"]["ClipID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The clip. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AudioClip"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteAudioClip: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                clip: components["parameters"]["ClipID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateAudioClip: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                clip: components["parameters"]["ClipID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["AudioClipPatch"];
+                "application/json": components["schemas"]["AudioClipPatch"];
+            };
+        };
+        responses: {
+            /** @description The clip as changed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AudioClip"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAudioClipAudio: {
+        parameters: {
+            query?: {
+                download?: boolean;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                clip: components["parameters"]["ClipID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The whole file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
+                };
+            };
+            /** @description The range asked for. */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAudioClipPeaks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                clip: components["parameters"]["ClipID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The wave form. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Peaks"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listRecordings: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Search text. */
+                q?: components["parameters"]["Search"];
+                /** @description Not before. */
+                from?: components["parameters"]["From"];
+                /** @description Before. */
+                to?: components["parameters"]["To"];
+                /** @description Only calls in which this user took part. */
+                user_id?: components["schemas"]["ID"];
+                /** @description Only of this call. */
+                call_id?: components["schemas"]["ID"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of recordings. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The recording. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteRecording: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRecordingAudio: {
+        parameters: {
+            query?: {
+                download?: boolean;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The whole file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
+                };
+            };
+            /** @description The range asked for. */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRecordingMP3: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The whole file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/mpeg": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRecordingPeaks: {
+        parameters: {
+            query?: {
+                points?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                recording: components["parameters"]["RecordingID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The wave forms. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SidePeaks"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -7,7 +7,7 @@ import { useQueryParam } from '../app/router';
 import { has, t } from '../i18n/t';
 import { useLive } from '../live/store';
 import { Card, Failed, Loading, PageHead, Time } from '../ui/bits';
-import { LiveCallRow, OutcomePill, partyName, partyNumber, sentence } from '../ui/calls';
+import { LiveCallRow, OutcomePill, Verified, partyName, partyNumber, sentence } from '../ui/calls';
 import { clock, clockTime, fullTime, useSecond } from '../ui/format';
 
 const Trace = lazy(() => import('./CallTrace'));
@@ -61,6 +61,7 @@ export default function CallDetail({ params }: { params: Record<string, string> 
             <Card title={t('call.facts')}>
               <dl className="facts">
                 <dt>{t('calls.caller')}</dt><dd><Party p={r.caller} /></dd>
+                {r.caller.verstat && <><dt>{t('call.verstat')}</dt><dd><Verified caller={r.caller} /></dd></>}
                 <dt>{t('calls.callee')}</dt><dd><Party p={r.callee} otherwise={r.dialed} /></dd>
                 <dt>{t('call.dialed')}</dt><dd><bdi>{r.dialed}</bdi></dd>
                 <dt>{t('calls.direction')}</dt><dd>{t(`direction.${r.direction}`)}</dd>

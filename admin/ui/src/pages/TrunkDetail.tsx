@@ -208,6 +208,7 @@ function Identity({ trunk: x }: { trunk: Trunk }) {
           data={(['none', 'diversion', 'history-info'] as const).map((f) => ({ value: f, label: t(`trunk.diversion.${f}`) }))}
         />
         <Switch label={t('trunk.trust')} description={t('trunk.trustWhat')} checked={x.trust_identity} onChange={(e) => void autosave(() => saveTrunk(x.id, { trust_identity: e.currentTarget.checked }))} />
+        <Switch label={t('trunk.verstat')} description={t('trunk.verstatWhat')} checked={x.trust_verstat} onChange={(e) => void autosave(() => saveTrunk(x.id, { trust_verstat: e.currentTarget.checked }))} />
       </div>
     </Card>
   );

@@ -34,6 +34,13 @@ export function PartyText({ party, otherwise }: { party: SomeParty; otherwise?: 
 const outcomeTones: Record<CallRecord['outcome'], Tone> = {
   ongoing: 'info', answered: 'ok', voicemail: 'accent', cancelled: 'quiet', busy: 'warn', no_answer: 'warn', unreachable: 'bad', declined: 'warn', failed: 'bad', interrupted: 'bad',
 };
+/** What a carrier found when it checked who calls, and how sure it is. */
+export function Verified({ caller }: { caller: Pick<CallRecord['caller'], 'verstat' | 'attestation'> }) {
+  if (!caller.verstat) return null;
+  const tone: Record<string, Tone> = { passed: 'ok', failed: 'bad' };
+  return <><Pill tone={tone[caller.verstat]}>{t(`verstat.${caller.verstat}`)}</Pill>{caller.attestation && <> <span className="dim">{t(`attestation.${caller.attestation}`)}</span></>}</>;
+}
+
 export function OutcomePill({ outcome }: { outcome: CallRecord['outcome'] }) {
   return <Pill tone={outcomeTones[outcome]}>{t(`outcome.${outcome}`)}</Pill>;
 }
