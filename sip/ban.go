@@ -82,7 +82,7 @@ var scanners = []string{
 // listens reports whether a message is looked at: its source is neither banned
 // nor over its limits, and it is not a scanner's.
 func (s *Server) listens(data []byte, h hop) bool {
-	known, ok := s.guard.enter(h.remote)
+	known, ok := s.guard.enter(h)
 	if !ok {
 		return false
 	}
@@ -122,12 +122,16 @@ func (s *Server) listens(data []byte, h hop) bool {
 }
 
 // enter counts a message of a source; known says that the source is one of ours.
-func (g *guard) enter(from netip.AddrPort) (known, ok bool) {
+//
+// What datagrams said may be false, source included: a ban for that keeps out datagrams only. Who speaks by a connection is
+// where it comes from, so an offence there, or the word of an administrator, closes all doors.
+func (g *guard) enter(h hop) (known, ok bool) {
+	from := h.remote
 	addr := network(from.Addr())
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if b := g.bans[addr]; b != nil && now.Before(b.Until) {
+	if b := g.bans[addr]; b != nil && now.Before(b.Until) && (h.transport == "udp" || b.By != "" || g.sure[addr]) {
 		b.Hits++
 		g.ignored++
 		return false, false
@@ -202,6 +206,11 @@ func (g *guard) suspect(h hop, judge func(x *suspect) (reason string)) {
 	if reason := judge(x); reason != "" && (h.transport != "udp" || g.banning.take(now, banRate, banBurst)) {
 		delete(g.suspects, addr)
 		g.ban(addr, reason, "", 0, x.evidence)
+		if h.transport != "udp" {
+			g.sure[addr] = true
+		} else {
+			delete(g.sure, addr) // of a former ban
+		}
 	}
 }
 
@@ -255,6 +264,7 @@ func (g *guard) ban(addr netip.Addr, reason, by string, d time.Duration, evidenc
 // forget takes a ban away for good; mu is held.
 func (g *guard) forget(b *store.Ban) {
 	delete(g.bans, b.Addr)
+	delete(g.sure, b.Addr)
 	delete(g.put, b.Addr)
 	g.drop[b.Addr] = struct{}{}
 	signal(g.dirty)

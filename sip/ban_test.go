@@ -272,3 +272,31 @@ func TestBansAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// What datagrams said may be false: a ban for that keeps out datagrams and nothing else, as long as no connection offends.
+func TestSpoofedBanLeavesStreamsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		x := w.stranger(peerAddr.String() + ":5071")
+		defer x.conn.Close()
+		scan := "OPTIONS sip:100@pbx.test SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK%d;rport\r\nFrom: <sip:x@y.test>;tag=1\r\nTo: <sip:100@pbx.test>\r\nCall-ID: scan%d\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nUser-Agent: %s\r\nContent-Length: 0\r\n\r\n"
+		for range 4 {
+			x.says("OPTIONS", "sip:100@pbx.test", "User-Agent: friendly-scanner")
+		}
+		if _, banned := w.bannedFor(peerAddr.String()); !banned || x.says("OPTIONS", "sip:pbx.test") != 0 {
+			t.Fatal("a scanner is heard")
+		}
+		s := w.streamPeer()
+		s.send(fmt.Appendf(nil, scan, "TCP", s.local, 1, 1, "Yealink"))
+		if got := s.read(time.Second); statusOf(got) != 200 {
+			t.Errorf("a phone that connects from the same address hears %q", got)
+		}
+		s.send(fmt.Appendf(nil, scan, "TCP", s.local, 2, 2, "friendly-scanner"))
+		s.read(time.Second)
+		s.send(fmt.Appendf(nil, scan, "TCP", s.local, 3, 3, "Yealink"))
+		if got := s.read(time.Second); got != nil {
+			t.Errorf("a scanner that was connected hears %q", got)
+		}
+	})
+}

@@ -79,3 +79,6 @@ func (s *Server) CrowdLane(octets int) {
 	defer s.lane.mu.Unlock()
 	s.lane.octets += octets
 }
+
+// MaskedContacts is what a trace keeps of the Contacts of trunks.
+func MaskedContacts(msg string) string { return string(maskContacts([]byte(msg))) }

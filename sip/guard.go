@@ -50,6 +50,7 @@ type guard struct {
 	friends  []netip.Prefix           // carriers
 	suspects map[netip.Addr]*suspect
 	bans     map[netip.Addr]*store.Ban // now, and lately
+	sure     map[netip.Addr]bool       // banned for what came by a connection
 	put      map[netip.Addr]struct{}   // not yet written
 	drop     map[netip.Addr]struct{}
 	banning  bucket        // of bans for what datagrams said
@@ -66,7 +67,7 @@ func newGuard() *guard {
 	return &guard{
 		phones: make(map[netip.AddrPort]*phoneLimit), messages: make(map[netip.Addr]*bucket), guesses: make(map[guess]*bucket),
 		homes: make(map[netip.Addr]int), known: make(map[netip.Addr]time.Time), suspects: make(map[netip.Addr]*suspect),
-		bans: make(map[netip.Addr]*store.Ban), put: make(map[netip.Addr]struct{}), drop: make(map[netip.Addr]struct{}), dirty: make(chan struct{}, 1),
+		bans: make(map[netip.Addr]*store.Ban), sure: make(map[netip.Addr]bool), put: make(map[netip.Addr]struct{}), drop: make(map[netip.Addr]struct{}), dirty: make(chan struct{}, 1),
 	}
 }
 

@@ -156,7 +156,7 @@ func (f *packetFront) note(from netip.AddrPort) {
 // judge passes a datagram through the front reader; nil means that it is done with.
 func (l *packetListener) judge(data []byte, from netip.AddrPort) []byte {
 	if isSTUN(data) {
-		if _, ok := l.s.guard.enter(from); ok && l.s.ctx.Err() == nil {
+		if _, ok := l.s.guard.enter(hop{"udp", l.local, from}); ok && l.s.ctx.Err() == nil {
 			if answer := stunAnswer(data, from); answer != nil {
 				l.reply(answer, from) // lost like any datagram
 			}

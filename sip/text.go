@@ -341,7 +341,7 @@ func clip(s string, n int) string {
 }
 
 // token returns a fresh tag, branch or Call-ID.
-func token() string { return strings.ToLower(rand.Text()[:20]) }
+func token() string { return strings.ToLower(rand.Text()[:tokenLength]) }
 
 // header returns the value of the first header of that name, or "".
 func header(m sipmsg.Message, name string) string {

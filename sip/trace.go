@@ -121,7 +121,7 @@ func (t *trace) note(msg []byte, h hop, sent bool) {
 	}
 	m := store.TraceMessage{
 		At: time.Now(), Sent: sent, Transport: h.transport, Local: h.local, Remote: h.remote,
-		Again: slices.Contains(l.seen, hash), Raw: maskSecrets(bytes.Clone(msg)),
+		Again: slices.Contains(l.seen, hash), Raw: maskContacts(maskSecrets(bytes.Clone(msg))),
 	}
 	l.messages, l.seen = append(l.messages, m), append(l.seen, hash)
 	l.octets += len(msg)

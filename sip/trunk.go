@@ -1,9 +1,8 @@
 package sip
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -128,13 +127,32 @@ func (ts *trunks) friends() []netip.Prefix {
 	return all
 }
 
-// contactUser is the user part by which a carrier's calls are known. Nobody can
-// guess it, and it is the same after a restart, so that the new registration
-// takes the place of the old one at the carrier.
-func contactUser(row store.Trunk) string {
-	sum := sha256.Sum256([]byte("contact\x00" + string(row.ID) + "\x00" + string(row.Password)))
-	return hex.EncodeToString(sum[:10])
+// contactMark begins the user part of each Contact that we register at a carrier. Traces know it by that: see maskContacts.
+const contactMark = "trunk-"
+
+// newContact makes the user part by which a carrier's calls are known for the life of this process, while the password is
+// the same. Nobody can guess it, and it tells nothing of the password.
+func newContact() string { return contactMark + token() }
+
+// maskContacts overwrites, in place, what a carrier's calls are known by: who has it can call in the carrier's name.
+func maskContacts(msg []byte) []byte {
+	for at := 0; ; {
+		i := bytes.Index(msg[at:], []byte(contactMark))
+		if i < 0 {
+			return msg
+		}
+		at += i + len(contactMark)
+		for n := 0; n < tokenLength && at < len(msg) && isTokenOctet(msg[at]); n++ {
+			msg[at] = 'x'
+			at++
+		}
+	}
 }
+
+// tokenLength is how long what token makes is.
+const tokenLength = 20
+
+func isTokenOctet(c byte) bool { return 'a' <= c && c <= 'z' || '2' <= c && c <= '7' }
 
 // wire is what of a trunk's settings concerns its keeper.
 func wire(row store.Trunk) store.Trunk {
@@ -150,6 +168,9 @@ func (t *trunk) follow(row store.Trunk) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	same := t.stop != nil && reflect.DeepEqual(wire(t.row), wire(row))
+	if t.contact == "" || t.row.Password != row.Password {
+		t.contact = newContact()
+	}
 	t.row, t.networks = row, nil
 	for _, s := range row.Sources {
 		if network, ok := store.ParseSource(s); ok {
@@ -162,7 +183,6 @@ func (t *trunk) follow(row store.Trunk) {
 	if t.stop != nil {
 		t.stop()
 	}
-	t.contact = contactUser(row)
 	clear(t.down)
 	t.places = nil
 	t.status = store.TrunkStatus{TrunkID: row.ID, Reachable: true, Reason: notTried, Since: time.Now()}

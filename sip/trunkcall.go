@@ -38,10 +38,16 @@ func (ts *trunks) from(req *sipmsg.Request, h hop) *trunk {
 			best, most = t, rank
 		}
 	}
-	if most < rankPlace && ts.s.guard.isPhone(source) {
-		return nil // it lives in a network of the carrier, and is a phone of ours all the same
+	if most < rankPlace && (ts.s.guard.isPhone(source) || ts.s.isLine(userOf(&req.From().Address))) {
+		return nil // it lives in a network of the carrier, perhaps of another account's, and is a phone of ours all the same
 	}
 	return best
+}
+
+// isLine reports whether a user name is that of a device. Nobody guesses one: who names it shall prove that it is theirs.
+func (s *Server) isLine(username string) bool {
+	_, ok := s.dir.Line(username)
+	return ok
 }
 
 // How surely a request is of a trunk: because of the network it came from, the address that opened the connection, the

@@ -49,6 +49,7 @@ func TestTrunkMatches(t *testing.T) {
 		{"from its second place", "192.0.2.2:5060", byAddress, "sip:+49301@10.0.0.1", nil, ""},
 		{"from another port of it", "192.0.2.1:5070", byAddress, "sip:+49301@10.0.0.1", nil, "401"},
 		{"from a network of the carrier, any port", "198.51.100.77:40000", byAddress, "sip:+49301@10.0.0.1", nil, ""},
+		{"a phone within a network of the carrier", "198.51.100.77:40000", byAddress, "sip:201@10.0.0.1", []string{"From: <sip:u-alice@pbx.test>;tag=x"}, "401"},
 		{"from elsewhere", "203.0.113.5:5060", byAddress, "sip:+49301@10.0.0.1", nil, "401"},
 		{
 			"from elsewhere, claiming to be there", "203.0.113.5:5060", byAddress, "sip:+49301@10.0.0.1",

@@ -31,7 +31,7 @@ func (s *Server) TestTrunk(ctx context.Context, row store.Trunk) TrunkTest {
 	for _, to := range targets {
 		v.Targets = append(v.Targets, to.String())
 	}
-	k := newKeeper(&trunk{s: s}, row, contactUser(row))
+	k := newKeeper(&trunk{s: s}, row, newContact())
 	for _, to := range targets {
 		res, err := k.askAt(ctx, to, k.question)
 		if err != nil {

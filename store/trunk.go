@@ -168,8 +168,14 @@ func (t *Trunk) Validate() error {
 		e.Add("sources", "A trunk has at most 64 source addresses.")
 	}
 	for _, s := range t.Sources {
-		if _, ok := ParseSource(s); !ok {
+		p, ok := ParseSource(s)
+		if !ok {
 			e.Add("sources", "Each source must be an IP address or a network such as 192.0.2.0/24 or 2001:db8::/48.")
+			break
+		}
+		if p.Addr().Is4() && p.Bits() < 16 || p.Addr().Is6() && p.Bits() < 32 {
+			// Whoever calls from there is taken for the carrier, without a password.
+			e.Add("sources", "The network "+p.String()+" is too wide, since all who live in it could call as the carrier: /16 or smaller of IPv4, /32 or smaller of IPv6.")
 			break
 		}
 	}
