@@ -413,8 +413,11 @@ func (f *front) request(m *rawMessage, from netip.AddrPort, transport string) ve
 	}
 
 	var b bytes.Buffer
-	b.Grow(len(m.body) + 1024)
-	b.WriteString(method + " " + parts[1] + " SIP/2.0\r\n")
+	b.Grow(m.size + 256)
+	b.WriteString(method)
+	b.WriteString(" ")
+	b.WriteString(parts[1])
+	b.WriteString(" SIP/2.0\r\n")
 	m.write(&b, hops, fromAddr, toAddr, seq, method, body)
 	if transport == "udp" {
 		fmt.Fprintf(&b, "%s: %d\r\n", f.mark, m.size)
@@ -469,6 +472,7 @@ func (f *front) response(m *rawMessage) verdict {
 		return verdict{why: "bad Content-Length in response"}
 	}
 	var b bytes.Buffer
+	b.Grow(m.size + 64)
 	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n", status, reason)
 	m.write(&b, hops, fromAddr, toAddr, seq, method, body)
 	fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n", len(body))
@@ -543,9 +547,19 @@ func (m *rawMessage) sized(transport string) ([]byte, bool) {
 // write writes all fields but the two that the caller ends the header with.
 func (m *rawMessage) write(b *bytes.Buffer, hops []*via, from, to address, seq uint32, method string, body []byte) {
 	for _, h := range hops {
-		b.WriteString("Via: " + h.String() + "\r\n")
+		b.WriteString("Via: ")
+		b.Write(h.append(b.AvailableBuffer()))
+		b.WriteString("\r\n")
 	}
-	fmt.Fprintf(b, "From: %s\r\nTo: %s\r\nCSeq: %d %s\r\n", from, to, seq, method)
+	b.WriteString("From: ")
+	b.Write(from.append(b.AvailableBuffer()))
+	b.WriteString("\r\nTo: ")
+	b.Write(to.append(b.AvailableBuffer()))
+	b.WriteString("\r\nCSeq: ")
+	b.Write(strconv.AppendUint(b.AvailableBuffer(), uint64(seq), 10))
+	b.WriteString(" ")
+	b.WriteString(method)
+	b.WriteString("\r\n")
 	for _, f := range m.fields {
 		switch f.name {
 		case "", "Via", "From", "To", "CSeq", "Content-Length", "Max-Forwards":
@@ -555,7 +569,10 @@ func (m *rawMessage) write(b *bytes.Buffer, hops []*via, from, to address, seq u
 				continue
 			}
 		}
-		b.WriteString(f.name + ": " + f.value + "\r\n")
+		b.WriteString(f.name)
+		b.WriteString(": ")
+		b.WriteString(f.value)
+		b.WriteString("\r\n")
 	}
 }
 

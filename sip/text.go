@@ -43,18 +43,34 @@ type address struct {
 	params  params
 }
 
-func (a address) String() string {
-	s := "<" + a.uri + ">" + a.params.String()
+func (a address) String() string { return string(a.append(nil)) }
+
+func (a address) append(b []byte) []byte {
 	if a.quoted != "" {
-		return `"` + a.quoted + `" ` + s
+		b = append(b, '"')
+		b = append(b, a.quoted...)
+		b = append(b, `" `...)
 	}
-	return s
+	b = append(b, '<')
+	b = append(b, a.uri...)
+	b = append(b, '>')
+	return a.params.append(b)
 }
 
 // isLWS is linear white space once lines are unfolded.
 func isLWS(c byte) bool { return c == ' ' || c == '\t' }
 
-func trim(s string) string { return strings.Trim(s, " \t\r\n") }
+func trim(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // isToken reports whether s is a token of RFC 3261 §25.1.
 func isToken(s string) bool {

@@ -108,7 +108,7 @@ func (db *DB) SaveCall(ctx context.Context, r *store.CallRecord) error {
 }
 
 // KeepCall is SaveCall that waits for nothing: the record is written with the next commit, and not if a later state
-// of it is there by then. A failure is logged.
+// of it is there by then. A failure is logged. The record must not change any more.
 func (db *DB) KeepCall(r *store.CallRecord) error {
 	j, err := db.callJob("keep call", r)
 	if err != nil {
@@ -132,9 +132,10 @@ func (db *DB) callJob(what string, r *store.CallRecord) (*job, error) {
 	if r.ID == "" {
 		return nil, fmt.Errorf("%s: the record has no id", what)
 	}
-	row := callRow(bounded(r))
+	record := *r
 	return &job{what: what, one: true, key: r.AccountID + r.ID, run: func(ctx context.Context, tx *sql.Tx) error {
-		result, err := tx.StmtContext(ctx, db.upsertCall).ExecContext(ctx, row...)
+		// Here, for most states of a call are superseded by the next before they are written.
+		result, err := tx.StmtContext(ctx, db.upsertCall).ExecContext(ctx, callRow(bounded(&record))...)
 		if err != nil {
 			return err
 		}
