@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"pbx/event"
 	"pbx/store"
@@ -236,6 +237,13 @@ func (r *registrar) register(in *inquiry, line store.Line, h hop) (answer reply,
 	return answer, kept
 }
 
+// own keeps a text of a message beyond it: a part of it would hold the whole message.
+func own(kept *string, text string) {
+	if *kept != text {
+		*kept = strings.Clone(text)
+	}
+}
+
 // update changes all bindings of the request or none (RFC 3261 §10.3 step 7).
 func (r *registrar) update(in *inquiry, line store.Line, h hop, contacts []wanted, star bool) (answer reply, kept, fresh bool) {
 	now := time.Now()
@@ -287,7 +295,7 @@ func (r *registrar) update(in *inquiry, line store.Line, h hop, contacts []wante
 			continue
 		case b == nil:
 			b = &store.Binding{
-				ID: store.NewID(store.PrefixBinding), RegisteredAt: now, Contact: c.uri, Path: in.list("Path"),
+				ID: store.NewID(store.PrefixBinding), RegisteredAt: now, Contact: strings.Clone(c.uri), Path: in.list("Path"),
 				Source: h.remote.String(), Local: h.local.String(), Transport: h.transport,
 			}
 			r.insert(line, b)
@@ -296,7 +304,10 @@ func (r *registrar) update(in *inquiry, line store.Line, h hop, contacts []wante
 			fresh = true // the phone started anew
 		}
 		b.AccountID, b.LineID, b.DeviceID, b.UserID = line.AccountID, line.ID, line.DeviceID, line.UserID
-		b.Contact, b.Instance, b.RegID, b.Q, b.Features = c.uri, c.inst, c.regID, c.q, c.features
+		own(&b.Contact, c.uri)
+		own(&b.Instance, c.inst)
+		own(&b.Features, c.features)
+		b.RegID, b.Q = c.regID, c.q
 		if h != wayOf(b) {
 			r.s.health.dropped(b)
 			defer r.s.health.registered(b, true)
@@ -308,9 +319,12 @@ func (r *registrar) update(in *inquiry, line store.Line, h hop, contacts []wante
 			r.s.guard.know(source, +1)
 			b.Source = source
 		}
-		b.Local, b.Transport = h.local.String(), h.transport
-		b.UserAgent = clip(in.value("User-Agent"), 200)
-		b.CallID, b.CSeq = callID, seq
+		b.Local, b.Transport = unique.Make(h.local.String()).Value(), h.transport
+		if agent := clip(in.value("User-Agent"), 200); b.UserAgent != agent {
+			b.UserAgent = unique.Make(strings.Clone(agent)).Value() // an office has many of a kind
+		}
+		own(&b.CallID, callID)
+		b.CSeq = seq
 		b.Path = in.list("Path") // RFC 3327 §5.3
 		b.ExpiresAt = now.Add(c.expires)
 		delete(r.drop, b.ID)
