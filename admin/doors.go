@@ -201,6 +201,7 @@ type Calls interface {
 	Calls(account store.ID) []event.Call
 	HangUp(account, call store.ID) error
 	Transfer(account, call, user store.ID, side call.Side, to string) error
+	Record(account, call store.ID, by, state string) error
 	Originate(ctx context.Context, account, fromUser store.ID, to string) (store.ID, error)
 	// Quality returns how a running call sounds; for a while its figures are news from then on.
 	Quality(account, call store.ID) (*store.CallQuality, error)

@@ -86,6 +86,7 @@ func (s *Server) handlers() map[string]handler {
 		"listCalls":              s.listCalls,
 		"createCall":             s.createCall,
 		"deleteCall":             s.deleteCall,
+		"setCallRecording":       s.setCallRecording,
 		"transferCall":           s.transferCall,
 		"simulate":               s.simulate,
 		"listActivity":           s.listActivity,

@@ -494,6 +494,16 @@ func (f *fakeCalls) Transfer(_, id, by store.ID, side call.Side, to string) erro
 	return nil
 }
 
+func (f *fakeCalls) Record(_, id store.ID, by, state string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return fmt.Errorf("record %s: %w", id, f.err)
+	}
+	f.placed = append(f.placed, string(id)+" "+by+" "+state)
+	return nil
+}
+
 func (f *fakeCalls) Originate(_ context.Context, _, from store.ID, to string) (store.ID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pbx/admin/contract"
+	"pbx/call"
+	"pbx/event"
 	"pbx/store"
 )
 
@@ -110,6 +112,28 @@ func (s *Server) getRecordingPeaks(ctx context.Context, q *request) (reply, erro
 	}
 	v := contract.SidePeaks{DurationS: r.Duration.Seconds(), Left: sides[0], Right: sides[len(sides)-1]}
 	return ok(v)
+}
+
+// setCallRecording records a running call, or pauses that.
+func (s *Server) setCallRecording(_ context.Context, q *request) (reply, error) {
+	var in contract.CallRecordingChange
+	if err := decode(q.body, &in); err != nil {
+		return reply{}, err
+	}
+	calls := s.Calls.Calls(q.who.account)
+	i := slices.IndexFunc(calls, func(c event.Call) bool { return c.ID == q.id("call") })
+	if i < 0 || !q.who.mayKnow(&calls[i]) {
+		return reply{}, errNotFound
+	}
+	q.detail = map[string]any{"state": in.State}
+	err := s.Calls.Record(q.who.account, q.id("call"), q.who.user.Name, string(in.State))
+	if errors.Is(err, call.ErrNotTalking) {
+		return reply{}, conflict("Nobody is talking in this call.")
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return noContent()
 }
 
 // fileTime is how a time looks in a file's name.

@@ -14,7 +14,7 @@ var bodies = map[string]string{
 	"updateMe": `{}`, "changePassword": `{"current_password":"x","new_password":"y"}`, "createAPIKey": `{"name":"k"}`, "updateMySettings": `{}`,
 	"updateAccount": `{}`, "createUser": `{"name":"X","email":"x@acme.test"}`, "updateUser": `{}`,
 	"createDevice": `{"kind":"softphone","name":"X"}`, "updateDevice": `{}`, "updateVoicemailMessage": `{}`,
-	"createCall": `{"to":"101"}`, "transferCall": `{"to":"101"}`, "simulate": `{"to":"101"}`, "createSession": `{"login":"x","password":"y"}`,
+	"createCall": `{"to":"101"}`, "transferCall": `{"to":"101"}`, "setCallRecording": `{"state":"paused"}`, "simulate": `{"to":"101"}`, "createSession": `{"login":"x","password":"y"}`,
 	"createAudioClip": "no form", "updateAudioClip": `{}`,
 	"createTrunk": `{"name":"X","host":"192.0.2.1"}`, "updateTrunk": `{}`, "testTrunk": `{}`,
 	"createNumber": `{"number":"+4930123456","destination":{"type":"hangup"}}`, "updateNumber": `{}`,
@@ -27,7 +27,7 @@ var memberOperations = []string{
 	"changePassword", "createAPIKey", "createCall", "deleteAPIKey", "deleteCall", "deleteSession", "deleteVoicemailMessage",
 	"getAccount", "getCallQuality", "getCallRecord", "getCallRoute", "getCallTrace", "getCallTracePcap", "getMe", "getMySettings", "getRecording", "getRecordingAudio", "getRecordingMP3", "getRecordingPeaks", "getSession",
 	"getVoicemailAudio", "getVoicemailMP3", "getVoicemailMessage", "getVoicemailPeaks",
-	"listAPIKeys", "listAccounts", "listCallRecords", "listCalls", "listRecordings", "listVoicemailMessages", "streamEvents",
+	"listAPIKeys", "listAccounts", "listCallRecords", "listCalls", "listRecordings", "listVoicemailMessages", "setCallRecording", "streamEvents",
 	"transferCall", "updateMe", "updateMySettings", "updateVoicemailMessage",
 }
 

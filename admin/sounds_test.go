@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"pbx/admin/contract"
+	"pbx/call"
+	"pbx/event"
 	"pbx/store"
 	"pbx/store/sqlite"
 )
@@ -263,4 +265,26 @@ func TestRecordingSettings(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestRecordingOfARunningCall: people may record, and pause, their own calls.
+func TestRecordingOfARunningCall(t *testing.T) {
+	h := newHouse(t)
+	mine := event.Call{ID: "cal_mine", State: "talking", Direction: "internal", StartedAt: time.Now(), Recording: "paused", Caller: event.Party{UserID: h.bob.ID}}
+	theirs := event.Call{ID: "cal_theirs", State: "talking", Direction: "internal", StartedAt: time.Now(), Caller: event.Party{UserID: h.ada.ID}}
+	h.calls.live = map[store.ID][]event.Call{h.account: {mine, theirs}}
+	at := func(id string) string { return "/accounts/default/calls/" + id + "/recording" }
+	h.member.do(http.MethodPut, at("cal_mine"), `{"state":"recording"}`).want(204)
+	h.member.do(http.MethodPut, at("cal_theirs"), `{"state":"recording"}`).want(404)
+	h.admin.do(http.MethodPut, at("cal_theirs"), `{"state":"stopped"}`).want(204)
+	h.member.do(http.MethodPut, at("cal_mine"), `{"state":"erased"}`).want(422)
+	want := []string{"cal_mine " + h.bob.Name + " recording", "cal_theirs " + h.ada.Name + " stopped"}
+	if !slices.Equal(h.calls.placed, want) {
+		t.Errorf("asked for %v, want %v", h.calls.placed, want)
+	}
+	if list := into[contract.CallList](t, h.member.get("/accounts/default/calls").want(200)); len(list.Items) != 1 || *list.Items[0].Recording != "paused" {
+		t.Errorf("%+v", list)
+	}
+	h.calls.err = call.ErrNotTalking
+	h.member.do(http.MethodPut, at("cal_mine"), `{"state":"recording"}`).want(409)
 }

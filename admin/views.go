@@ -216,6 +216,7 @@ func callView(c *event.Call) contract.Call {
 	if c.AnsweredAt != nil {
 		v.AnsweredAt = optionalTime(*c.AnsweredAt)
 	}
+	v.Recording = optional(c.Recording)
 	if c.Outcome != "" {
 		o := contract.CallOutcome(c.Outcome)
 		v.Outcome = &o

@@ -56,6 +56,7 @@ type Call struct {
 	replaced   map[*Party]*Party // who took the place of whom in the middle of a step
 	parting    *parting          // why a party is about to leave
 	diversions []diversion       // users whose phones sent the call on, oldest first
+	tape       *tape             // nil: the call is not recorded
 	q850       int               // why a party ended the call, in the words of telephone networks
 
 	caller *Party // nil until a phone of an originated call is answered
@@ -70,6 +71,7 @@ type Call struct {
 	first  *[2]store.CallParty // once transferred: who called, and whom
 	remark string              // of the next segment
 	callee *Party              // who answered
+	taping string              // "recording", "paused"; empty: neither
 	lit    []store.ID          // whose lamps showed the call at the latest news
 	heard  []heard             // whose sound is measured
 	// watchedTill is until when somebody wants to know how it sounds.
@@ -218,6 +220,7 @@ func (c *Call) close() {
 	c.mu.Unlock()
 	c.relight() // now: the record may have to wait for the disk
 
+	c.tape.end()
 	<-c.begun
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), recordPatience)
 	defer cancel()

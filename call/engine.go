@@ -41,6 +41,13 @@ type Store interface {
 	MessagePath(id store.ID) string
 	ClipPath(id store.ID) string
 
+	BeginRecording(ctx context.Context, r *store.Recording) error
+	FinishRecording(ctx context.Context, r *store.Recording) error
+	DropRecording(ctx context.Context, id store.ID) error
+	UnfinishedRecordings(ctx context.Context) ([]store.Recording, error)
+	RecordingPath(id store.ID) string
+	RecordingFree() (octets int64, err error)
+
 	Messages(ctx context.Context, account store.ID, mailbox []store.ID, page store.Page) ([]store.Message, string, error)
 	MailboxCounts(account, user store.ID) store.MailboxCounts
 	MarkRead(ctx context.Context, who store.Actor, account, id store.ID, read bool) error
@@ -228,5 +235,5 @@ func (e *Engine) Recover(ctx context.Context) error {
 		}
 		e.Log.Info("message of a former life recovered", "message", m.ID, "duration", d, "kept", broken == nil && d >= minMessage)
 	}
-	return nil
+	return e.recoverRecordings(ctx)
 }

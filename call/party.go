@@ -21,6 +21,7 @@ type Party struct {
 	rung     bool // it heard that somebody is being rung
 
 	lastKey keyPress
+	code    keyPress // the star that may begin a code
 }
 
 // keyPress is a key as it arrived.

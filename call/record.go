@@ -168,9 +168,10 @@ func (c *Call) view() event.Call {
 		v.AnsweredAt = &r.AnsweredAt
 	}
 	v.MOS, v.Faults = c.mos(), c.faults()
+	v.Recording = c.taping
 	switch {
 	case c.state == "ended":
-		v.Outcome = r.Outcome
+		v.Recording, v.Outcome = "", r.Outcome
 	case c.state == "talking" && (v.Caller.Held || v.Callee.Held):
 		v.State = "held"
 	}

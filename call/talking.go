@@ -30,6 +30,7 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 	}
 	c.outcome(store.OutcomeAnswered)
 
+	c.recordIfRuled(ctx, s.a, s.b)
 	var hold holdMusic
 	defer hold.stop()
 	for {
@@ -60,9 +61,19 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 			c.changed()
 		case key := <-s.a.Leg.Digits():
 			s.pass(ctx, key, s.a, s.b)
+			c.keyed(ctx, s.a, key, true)
 		case key := <-s.b.Leg.Digits():
 			s.pass(ctx, key, s.b, s.a)
+			c.keyed(ctx, s.b, key, true)
+		case key := <-s.a.Sound.Digits():
+			c.keyed(ctx, s.a, key, false)
+		case key := <-s.b.Sound.Digits():
+			c.keyed(ctx, s.b, key, false)
 		case w := <-c.wishes:
+			if t, ok := w.(tapeWish); ok {
+				c.setTape(ctx, t.state, t.by)
+				continue
+			}
 			if next, moves := s.granted(c, w); moves {
 				return next
 			}

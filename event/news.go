@@ -37,6 +37,8 @@ type Call struct {
 	Dialed     string     `json:"dialed"`
 	StartedAt  time.Time  `json:"started_at"`
 	AnsweredAt *time.Time `json:"answered_at"`
+	// Recording is "recording" or "paused" while the call is recorded.
+	Recording string `json:"recording,omitempty"`
 	// Outcome is set once the call has ended.
 	Outcome store.Outcome `json:"outcome,omitempty"`
 	MOS     float64       `json:"mos"`    // how it sounds; 0: not known yet

@@ -23,26 +23,33 @@ type Stretch struct{ From, To time.Duration }
 // Tape records a call to a file of two sides. It follows the parties through hold and transfer, can be paused, and takes
 // what is played to them. Its methods are safe for concurrent use.
 type Tape struct {
-	w *WAVWriter
-
 	mu       sync.Mutex
+	wanted   [2]*Session
 	heard    [2]*hearing
 	played   [2][]Source
 	paused   bool
 	silenced bool
 	gaps     []Stretch
 	written  time.Duration
-	start    time.Time // of Run
+	start    time.Time // of Run; zero: not yet
 }
 
-// NewTape makes a tape that writes to w, a file of two sides. The caller closes w after Run.
-func NewTape(w *WAVWriter) *Tape { return &Tape{w: w} }
+// NewTape makes a tape; Run records with it.
+func NewTape() *Tape { return &Tape{} }
 
 // Follow says whom to record on each side from now on; nil is nobody. What is recorded already stays.
 func (t *Tape) Follow(left, right *Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, s := range []*Session{left, right} {
+	t.wanted = [2]*Session{left, right}
+	if !t.start.IsZero() {
+		t.listen()
+	}
+}
+
+// listen hears those who are wanted.
+func (t *Tape) listen() {
+	for i, s := range t.wanted {
 		switch h := t.heard[i]; {
 		case h == nil && s == nil, h != nil && h.session == s:
 			continue
@@ -51,25 +58,17 @@ func (t *Tape) Follow(left, right *Session) {
 			t.heard[i] = nil
 		}
 		if s != nil {
-			t.heard[i] = hear(s, recordDelay, t.wait())
+			t.heard[i] = hear(s, recordDelay, max(recordDelay-time.Since(t.start), 0))
 		}
 	}
-}
-
-// wait is how long it takes until the first frame is written: the file lags behind, so that latecomers find their place.
-func (t *Tape) wait() time.Duration {
-	if t.start.IsZero() {
-		return recordDelay
-	}
-	return max(recordDelay-time.Since(t.start), 0)
 }
 
 // On says which side a session is on; false: none.
 func (t *Tape) On(s *Session) (Side, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, h := range t.heard {
-		if h != nil && h.session == s {
+	for i, w := range t.wanted {
+		if w != nil && w == s {
 			return Side(i), true
 		}
 	}
@@ -122,11 +121,13 @@ func (t *Tape) Duration() time.Duration {
 	return t.written
 }
 
-// Run records in the caller's goroutine until ctx ends, which is no error, or the disk refuses. The parties never wait for it.
-func (t *Tape) Run(ctx context.Context) error {
+// Run records to w, a file of two sides, in the caller's goroutine until ctx ends, which is no error, or the disk refuses.
+// The parties never wait for it. The caller closes w.
+func (t *Tape) Run(ctx context.Context, w *WAVWriter) error {
 	defer t.Follow(nil, nil)
 	t.mu.Lock()
 	t.start = time.Now()
+	t.listen()
 	t.mu.Unlock()
 	pace := newPacer(frameTime)
 	defer pace.stop()
@@ -139,7 +140,7 @@ func (t *Tape) Run(ctx context.Context) error {
 		}
 		for t.Duration()+frameTime <= until {
 			t.frame(&sides)
-			if err := t.w.WriteSides(&sides[Left], &sides[Right]); err != nil {
+			if err := w.WriteSides(&sides[Left], &sides[Right]); err != nil {
 				return fmt.Errorf("record call: %w", err)
 			}
 		}

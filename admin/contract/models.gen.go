@@ -208,6 +208,27 @@ func (e CallOutcome) Valid() bool {
 	}
 }
 
+// Defines values for CallRecordingState.
+const (
+	CallRecordingStatePaused    CallRecordingState = "paused"
+	CallRecordingStateRecording CallRecordingState = "recording"
+	CallRecordingStateStopped   CallRecordingState = "stopped"
+)
+
+// Valid indicates whether the value is a known member of the CallRecordingState enum.
+func (e CallRecordingState) Valid() bool {
+	switch e {
+	case CallRecordingStatePaused:
+		return true
+	case CallRecordingStateRecording:
+		return true
+	case CallRecordingStateStopped:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CallTransferSide.
 const (
 	CallTransferSideCallee CallTransferSide = "callee"
@@ -980,6 +1001,9 @@ type Call struct {
 	// Outcome Set once the call has ended.
 	Outcome *CallOutcome `json:"outcome,omitempty"`
 
+	// Recording recording or paused; absent while the call is not recorded.
+	Recording *string `json:"recording,omitempty"`
+
 	// StartedAt Examples: 2026-03-02T10:01:03.120Z
 	StartedAt Time `json:"started_at"`
 
@@ -1115,6 +1139,14 @@ type CallRecordList struct {
 	// NextCursor Send as `cursor` for the next page; null on the last one.
 	NextCursor *NextCursor `json:"next_cursor"`
 }
+
+// CallRecordingChange defines model for CallRecordingChange.
+type CallRecordingChange struct {
+	State CallRecordingState `json:"state"`
+}
+
+// CallRecordingState defines model for CallRecordingState.
+type CallRecordingState string
 
 // CallRoute defines model for CallRoute.
 type CallRoute struct {
@@ -3263,6 +3295,9 @@ type CreateBanJSONRequestBody = BanCreate
 
 // CreateCallJSONRequestBody defines body for CreateCall for application/json ContentType.
 type CreateCallJSONRequestBody = CallCreate
+
+// SetCallRecordingJSONRequestBody defines body for SetCallRecording for application/json ContentType.
+type SetCallRecordingJSONRequestBody = CallRecordingChange
 
 // TransferCallJSONRequestBody defines body for TransferCall for application/json ContentType.
 type TransferCallJSONRequestBody = CallTransfer

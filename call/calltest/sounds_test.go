@@ -2,11 +2,13 @@ package calltest_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"pbx/media"
@@ -18,6 +20,10 @@ import (
 var soundVerbs = []verb{
 	{pattern(`hold music of (the account|\S+) is (\d+) Hz`), (*scenario).holdMusic},
 	{pattern(`hold music of (the account|\S+) is as usual`), (*scenario).holdMusic},
+	{pattern(`(the account|\S+) is (always|never) recorded(?: with a (tone|announcement))?`), (*scenario).ruleRecording},
+	{pattern(`portal (records|pauses|stops) the call`), (*scenario).portalRecords},
+	{pattern(`recording: (\S+) left, (\S+) right, (\d+) gaps?(, begins with words)?(, tones)?(, about \S+)?`), (*scenario).recorded},
+	{pattern(`nothing was recorded`), (*scenario).nothingRecorded},
 	{pattern(`(\w+) hears (\d+) Hz(?: within (\S+))?`), (*scenario).hearsTone},
 }
 
@@ -112,4 +118,186 @@ func (s *scenario) hearsTone(_ context.Context, w []string) error {
 		}
 		return nil
 	})
+}
+
+// ruleRecording says whose calls are recorded.
+func (s *scenario) ruleRecording(ctx context.Context, w []string) error {
+	return s.h.db.Update(ctx, store.System, s.h.account, func(tx *sqlite.Tx) error {
+		if w[0] == "the account" {
+			a := tx.Account()
+			a.RecordingEnabled, a.Recording.Notice = w[1] == "always", w[2]
+			return tx.SaveAccount(&a, 0)
+		}
+		if u := s.named(w[0]); u != nil {
+			now, err := tx.User(u.ID)
+			now.Recording = w[1]
+			return errors.Join(err, tx.SaveUser(&now, 0))
+		}
+		for _, n := range tx.Numbers() {
+			if n.Number == w[0] {
+				n.Recording = w[1]
+				return tx.SaveNumber(&n, 0)
+			}
+		}
+		return fmt.Errorf("nobody is called %s", w[0])
+	})
+}
+
+func (s *scenario) portalRecords(_ context.Context, w []string) error {
+	calls := s.h.engine.Calls(s.h.account)
+	if len(calls) == 0 {
+		return errors.New("there is no call")
+	}
+	state := map[string]string{"records": "recording", "pauses": "paused", "stops": "stopped"}[w[0]]
+	if err := s.h.engine.Record(s.h.account, calls[0].ID, "Ada", state); err != nil {
+		return err
+	}
+	return until(time.Second, func() error {
+		got := s.h.engine.Calls(s.h.account)[0].Recording
+		if got != state && !(state == "stopped" && got == "") {
+			return fmt.Errorf("the call is %q", got)
+		}
+		return nil
+	})
+}
+
+// recordings waits until no recording is running and returns all.
+func (s *scenario) recordings(ctx context.Context) (items []store.Recording, err error) {
+	err = until(10*time.Second, func() error {
+		open, err := s.h.db.UnfinishedRecordings(ctx)
+		if err == nil && (len(open) > 0 || s.h.engine.Count() > 0) {
+			err = fmt.Errorf("%d recordings run, %d calls", len(open), s.h.engine.Count())
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	items, _, err = s.h.db.Recordings(ctx, s.h.account, store.RecordingFilter{}, store.Page{})
+	return items, err
+}
+
+func (s *scenario) nothingRecorded(ctx context.Context, _ []string) error {
+	items, err := s.recordings(ctx)
+	if err == nil && len(items) > 0 {
+		err = fmt.Errorf("%d recordings", len(items))
+	}
+	return err
+}
+
+// recorded looks into the latest recording: each voice is on its side and on no other.
+func (s *scenario) recorded(ctx context.Context, w []string) error {
+	items, err := s.recordings(ctx)
+	if err != nil || len(items) == 0 {
+		return fmt.Errorf("no recording: %w", err)
+	}
+	r := items[0]
+	if got := fmt.Sprint(called(r.Left), ", ", called(r.Right), ", ", len(r.Gaps)); got != fmt.Sprintf("%s, %s, %s", w[0], w[1], w[2]) {
+		return fmt.Errorf("the recording is of %s gaps", got)
+	}
+	call, err := s.h.db.CallRecord(ctx, s.h.account, r.CallID)
+	if err != nil || call.RecordingID != r.ID {
+		return fmt.Errorf("the record of the call knows %q: %w", call.RecordingID, err)
+	}
+	sides, rate, err := sidesOf(s.h.db.RecordingPath(r.ID))
+	if err != nil {
+		return err
+	}
+	if length := time.Duration(len(sides[0])) * time.Second / time.Duration(rate); length != r.Duration {
+		return fmt.Errorf("a file of %s, told to be %s", length, r.Duration)
+	}
+	if about, ok := strings.CutPrefix(w[5], ", about "); ok {
+		if want, err := time.ParseDuration(about); err != nil || (r.Duration-want).Abs() > 500*time.Millisecond {
+			return fmt.Errorf("a recording of %s: %w", r.Duration, err)
+		}
+	}
+	voice := [2]float64{s.voiceOf(w[0]), s.voiceOf(w[1])}
+	heard, tones := [2][2]int{}, 0
+	for at := 0; at+rate/4 <= len(sides[0]); at += rate / 4 {
+		for i := range sides {
+			window := sides[i][at : at+rate/4]
+			for j, freq := range voice {
+				if freq > 0 && share(window, freq, rate) > 0.2 {
+					heard[i][j]++
+				}
+			}
+			if share(window, 1400, rate) > 0.2 {
+				tones++
+			}
+		}
+	}
+	switch {
+	case voice[0] > 0 && heard[0][0] == 0, voice[1] > 0 && heard[1][1] == 0:
+		return fmt.Errorf("voices on the sides: %v", heard)
+	case heard[0][1] > 0 || heard[1][0] > 0:
+		return fmt.Errorf("voices on the wrong sides: %v", heard)
+	case (w[4] != "") != (tones > 0), w[4] != "" && r.Notice != "tone":
+		return fmt.Errorf("%d tones, notice %s", tones, r.Notice)
+	case w[3] != "" && r.Notice != "announcement":
+		return fmt.Errorf("notice %s", r.Notice)
+	}
+	if w[3] != "" {
+		first := sides[0][rate/10 : rate/2]
+		if level(first) < -45 || share(first, voice[0], rate) > 0.2 || share(sides[1][:rate/2], voice[1], rate) > 0.2 {
+			return fmt.Errorf("it does not begin with words, %.0f dBFS", level(first))
+		}
+	}
+	for _, g := range r.Gaps {
+		from, to := int((g.From+300*time.Millisecond)*time.Duration(rate)/time.Second), int(g.To*time.Duration(rate)/time.Second)-rate/2
+		for i := range sides {
+			if to = min(to, len(sides[i])); to > from && level(sides[i][from:to]) > -90 {
+				return fmt.Errorf("side %d at %.0f dBFS in the gap %v", i, level(sides[i][from:to]), g)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *scenario) voiceOf(name string) float64 {
+	for n, p := range s.phones {
+		if n == name {
+			return p.Voice()
+		}
+	}
+	return 0
+}
+
+// sidesOf reads a file of two sides.
+func sidesOf(path string) (sides [2][]int16, rate int, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return sides, 0, err
+	}
+	if len(b) < 44 || binary.LittleEndian.Uint16(b[22:]) != 2 || int(binary.LittleEndian.Uint32(b[40:])) != len(b)-44 {
+		return sides, 0, fmt.Errorf("%s is no whole file of two sides: %d octets, % x", path, len(b), b[:min(44, len(b))])
+	}
+	for i := 44; i+4 <= len(b); i += 4 {
+		sides[0] = append(sides[0], int16(binary.LittleEndian.Uint16(b[i:])))
+		sides[1] = append(sides[1], int16(binary.LittleEndian.Uint16(b[i+2:])))
+	}
+	return sides, int(binary.LittleEndian.Uint32(b[24:])), nil
+}
+
+// share is how much of the energy of samples is at freq.
+func share(samples []int16, freq float64, rate int) float64 {
+	var re, im, sum float64
+	for i, v := range samples {
+		a := 2 * math.Pi * freq * float64(i) / float64(rate)
+		re += float64(v) * math.Cos(a)
+		im += float64(v) * math.Sin(a)
+		sum += float64(v) * float64(v)
+	}
+	if sum < 1e6 {
+		return 0
+	}
+	return (re*re + im*im) * 2 / float64(len(samples)) / sum
+}
+
+// level is the loudness of samples in dBFS.
+func level(samples []int16) float64 {
+	sum := 0.0
+	for _, v := range samples {
+		sum += float64(v) * float64(v)
+	}
+	return 10 * math.Log10(sum/float64(max(len(samples), 1))/(1<<30)+1e-12)
 }
