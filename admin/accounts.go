@@ -48,14 +48,19 @@ func (s *Server) updateAccount(ctx context.Context, q *request) (reply, error) {
 
 func applyAccount(a *store.Account, patch []byte) error {
 	parking := int(a.ParkingTimeout / time.Second)
-	countries := stringList(a.OutboundCountries)
 	policy := policyPatch(&a.Recording)
+	countries, dials := stringList(a.OutboundCountries), dialViews(a.SpeedDials)
+	codes := make(map[string]*string, len(a.FeatureCodes))
+	for key, number := range a.FeatureCodes {
+		codes[key] = &number
+	}
 	in, err := patched(contract.AccountPatch{
 		Name: &a.Name, Email: optional(a.Email), Timezone: &a.Timezone, Country: &a.Country, BillingAddress: optional(a.BillingAddress),
 		ExtensionLength: &a.ExtensionLength, DefaultOutboundNumberID: optional(string(a.DefaultOutboundNumberID)), OutboundCountries: &countries,
 		TranscriptionEnabled: &a.TranscriptionEnabled, RecordingEnabled: &a.RecordingEnabled,
 		HoldMusicClipID: optional(string(a.HoldMusicClipID)), Recording: &policy,
 		ParkingTimeoutS: &parking, InboundFaxLimit: &a.InboundFaxLimit, OutboundFaxLimit: &a.OutboundFaxLimit, TraceDays: &a.TraceDays,
+		FeatureCodes: &codes, SpeedDials: &dials, VoicemailDays: &a.VoicemailDays, VoicemailMax: &a.VoicemailMax,
 	}, patch)
 	if err != nil {
 		return err
@@ -69,6 +74,16 @@ func applyAccount(a *store.Account, patch []byte) error {
 	applyPolicy(&a.Recording, in.Recording)
 	a.ParkingTimeout = time.Duration(value(in.ParkingTimeoutS)) * time.Second
 	a.InboundFaxLimit, a.OutboundFaxLimit, a.TraceDays = value(in.InboundFaxLimit), value(in.OutboundFaxLimit), value(in.TraceDays)
+	a.SpeedDials, a.VoicemailDays, a.VoicemailMax = speedDials(value(in.SpeedDials)), value(in.VoicemailDays), value(in.VoicemailMax)
+	a.FeatureCodes = nil
+	for key, number := range value(in.FeatureCodes) {
+		if number != nil {
+			if a.FeatureCodes == nil {
+				a.FeatureCodes = make(map[string]string)
+			}
+			a.FeatureCodes[key] = *number
+		}
+	}
 	return nil
 }
 

@@ -101,6 +101,22 @@ func (s *Server) transferCall(_ context.Context, q *request) (reply, error) {
 	return noContent()
 }
 
+// parkCall parks one side of a call. Members park those who talk to them.
+func (s *Server) parkCall(_ context.Context, q *request) (reply, error) {
+	calls := s.Calls.Calls(q.who.account)
+	if i := slices.IndexFunc(calls, func(c event.Call) bool { return c.ID == q.id("call") }); i < 0 || !q.who.mayKnow(&calls[i]) {
+		return reply{}, errNotFound
+	}
+	err := s.Calls.Park(q.who.account, q.id("call"), q.who.user.ID)
+	if errors.Is(err, call.ErrNotTalking) {
+		return reply{}, conflict("Nobody is talking in this call.")
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return noContent()
+}
+
 func (s *Server) listCallRecords(ctx context.Context, q *request) (reply, error) {
 	filter := store.CallFilter{
 		User: store.ID(q.param("user_id")), From: q.time("from"), To: q.time("to"),

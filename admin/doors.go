@@ -22,6 +22,7 @@ type Changes interface {
 	UserChanges
 	DeviceChanges
 	TrunkChanges
+	GroupChanges
 	MessageChanges
 	SoundChanges
 	SignInChanges
@@ -66,9 +67,22 @@ type TrunkChanges interface {
 	DeleteNumber(id store.ID, ifVersion int64) error
 }
 
+// GroupChanges are changes of ring groups and shared mailboxes.
+type GroupChanges interface {
+	RingGroup(id store.ID) (store.RingGroup, error)
+	CreateRingGroup(g *store.RingGroup) error
+	SaveRingGroup(g *store.RingGroup, ifVersion int64) error
+	DeleteRingGroup(id store.ID, ifVersion int64) error
+	Mailbox(id store.ID) (store.Mailbox, error)
+	CreateMailbox(m *store.Mailbox) error
+	SaveMailbox(m *store.Mailbox, ifVersion int64) error
+	DeleteMailbox(id store.ID, ifVersion int64) error
+}
+
 // MessageChanges are changes of voicemail messages.
 type MessageChanges interface {
 	SetMessageRead(id store.ID, read bool) error
+	MoveMessage(id, to store.ID) error
 	DeleteMessage(id store.ID) error
 }
 
@@ -97,6 +111,7 @@ type Reads interface {
 	UserReads
 	DeviceReads
 	TrunkReads
+	GroupReads
 	MessageReads
 	SoundReads
 	LogReads
@@ -132,6 +147,14 @@ type TrunkReads interface {
 	TrunksOf(ctx context.Context, account store.ID, p store.Page) ([]store.Trunk, string, error)
 	Number(ctx context.Context, account, id store.ID) (store.Number, error)
 	Numbers(ctx context.Context, account store.ID, f store.NumberFilter, p store.Page) ([]store.Number, string, error)
+}
+
+// GroupReads are reads of ring groups and shared mailboxes.
+type GroupReads interface {
+	RingGroup(ctx context.Context, account, id store.ID) (store.RingGroup, error)
+	RingGroups(ctx context.Context, account store.ID, p store.Page) ([]store.RingGroup, string, error)
+	Mailbox(ctx context.Context, account, id store.ID) (store.Mailbox, error)
+	Mailboxes(ctx context.Context, account store.ID, p store.Page) ([]store.Mailbox, string, error)
 }
 
 // MessageReads are reads of voicemail. MailboxCounts answers from memory.
@@ -205,6 +228,8 @@ type Calls interface {
 	Originate(ctx context.Context, account, fromUser store.ID, to string) (store.ID, error)
 	// Quality returns how a running call sounds; for a while its figures are news from then on.
 	Quality(account, call store.ID) (*store.CallQuality, error)
+	Park(account, call, user store.ID) error
+	Parked(account store.ID) []event.Parked
 }
 
 // Phones are the registered phones; *sip.Server fits.

@@ -460,6 +460,7 @@ type fakeCalls struct {
 	placed []string
 	err    error
 	sound  map[store.ID]*store.CallQuality // of running calls
+	parked map[store.ID][]event.Parked
 }
 
 func (f *fakeCalls) Quality(_, call store.ID) (*store.CallQuality, error) {
@@ -502,6 +503,22 @@ func (f *fakeCalls) Record(_, id store.ID, by, state string) error {
 	}
 	f.placed = append(f.placed, string(id)+" "+by+" "+state)
 	return nil
+}
+
+func (f *fakeCalls) Park(_, id, by store.ID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return fmt.Errorf("park %s: %w", id, f.err)
+	}
+	f.placed = append(f.placed, string(id)+" "+string(by)+" park")
+	return nil
+}
+
+func (f *fakeCalls) Parked(account store.ID) []event.Parked {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.parked[account]
 }
 
 func (f *fakeCalls) Originate(_ context.Context, _, from store.ID, to string) (store.ID, error) {

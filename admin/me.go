@@ -38,16 +38,20 @@ func (s *Server) updateMySettings(ctx context.Context, q *request) (reply, error
 	if err != nil {
 		return reply{}, err
 	}
+	plan, _ := s.Plan(q.who.account)
 	u, err := s.changeUser(ctx, q, q.who.user.ID, func(u *store.User) error {
 		seconds := int(u.RingTimeout / time.Second)
+		find, away, waiting, dials := findMeView(u.FindMe), forwardView(u.Forward), !u.OneCall, dialViews(u.SpeedDials)
 		in, err := patched(contract.SettingsPatch{
-			DoNotDisturb: &u.DoNotDisturb, RingTimeoutS: &seconds,
-			Voicemail: &contract.VoicemailSettingsPatch{Enabled: &u.Voicemail.Enabled},
+			DoNotDisturb: &u.DoNotDisturb, RingTimeoutS: &seconds, Voicemail: voicemailSettings(&u.Voicemail),
+			FindMe: &find, Forward: &away, CallWaiting: &waiting, RejectAnonymous: &u.RejectAnonymous, SpeedDials: &dials,
 		}, q.body)
 		if err != nil {
 			return err
 		}
 		u.DoNotDisturb, u.RingTimeout = value(in.DoNotDisturb), time.Duration(value(in.RingTimeoutS))*time.Second
+		u.FindMe, u.Forward, u.OneCall = findMe(in.FindMe, plan), forward(in.Forward), !value(in.CallWaiting)
+		u.RejectAnonymous, u.SpeedDials = value(in.RejectAnonymous), speedDials(value(in.SpeedDials))
 		return applyVoicemail(u, in.Voicemail, pin)
 	})
 	if err != nil {

@@ -67,26 +67,20 @@ func (s *Server) updateNumber(ctx context.Context, q *request) (reply, error) {
 
 // applyNumber changes a number as the body says. Numbers may be written as people of the account's country do.
 func (s *Server) applyNumber(q *request, n *store.Number) error {
-	kind, status, destination := contract.NumberKind(n.Kind), contract.NumberStatus(n.Status), destinationView(n.Destination)
+	kind, status, leads := contract.NumberKind(n.Kind), contract.NumberStatus(n.Status), destinationView(n.Destination)
 	now := contract.NumberPatch{
-		Number: &n.Number, Label: &n.Label, Kind: &kind, Status: &status, TrunkID: optional(string(n.TrunkID)), Destination: &destination,
+		Number: &n.Number, Label: &n.Label, Kind: &kind, Status: &status, TrunkID: optional(string(n.TrunkID)), Destination: &leads,
 		HoldMusicClipID: optional(string(n.HoldMusicClipID)), Recording: pointer(ruleView(n.Recording)),
 	}
 	in, err := patched(now, q.body)
 	if err != nil {
 		return err
 	}
-	to := value(in.Destination)
 	n.Number, n.Label = value(in.Number), strings.TrimSpace(value(in.Label))
 	n.Kind, n.Status, n.TrunkID = string(value(in.Kind)), string(value(in.Status)), store.ID(value(in.TrunkID))
-	n.Destination = store.Destination{Type: string(to.Type), ID: store.ID(value(to.ID)), Number: value(to.Number)}
 	n.HoldMusicClipID, n.Recording = store.ID(value(in.HoldMusicClipID)), ruleOf(in.Recording)
-	if plan, _ := s.Plan(q.who.account); plan != nil {
-		n.Number = plan.Canonical(n.Number)
-		if n.Destination.Number != "" {
-			n.Destination.Number = plan.Canonical(n.Destination.Number)
-		}
-	}
+	plan, _ := s.Plan(q.who.account)
+	n.Number, n.Destination = canonical(plan, n.Number), destination(value(in.Destination), plan)
 	return nil
 }
 
@@ -133,9 +127,17 @@ func destinationLabel(snap *store.Snapshot, d store.Destination) string {
 			name += " (" + u.Extension + ")"
 		}
 	}
+	if g := snap.Group(d.ID); g != nil {
+		name = "Ring group " + g.Name
+	}
 	switch d.Type {
 	case "mailbox":
+		if m := snap.Mailbox(d.ID); m != nil {
+			return "Mailbox " + m.Name
+		}
 		return "Voicemail of " + name
+	case "parking":
+		return strings.TrimSpace("Parking " + d.Number)
 	case "external":
 		return d.Number
 	case "hangup":

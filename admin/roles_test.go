@@ -18,6 +18,7 @@ var bodies = map[string]string{
 	"createAudioClip": "no form", "updateAudioClip": `{}`,
 	"createTrunk": `{"name":"X","host":"192.0.2.1"}`, "updateTrunk": `{}`, "testTrunk": `{}`,
 	"createNumber": `{"number":"+4930123456","destination":{"type":"hangup"}}`, "updateNumber": `{}`,
+	"createRingGroup": `{"name":"X","members":[]}`, "updateRingGroup": `{}`, "createMailbox": `{"name":"X"}`, "updateMailbox": `{}`,
 	"createBan":   `{"ip":"203.0.113.5"}`,
 	"createSetup": `{"account_name":"A","timezone":"UTC","admin_name":"A","admin_email":"a@a.test","admin_password":"long enough to be one"}`,
 }
@@ -27,14 +28,15 @@ var memberOperations = []string{
 	"changePassword", "createAPIKey", "createCall", "deleteAPIKey", "deleteCall", "deleteSession", "deleteVoicemailMessage",
 	"getAccount", "getCallQuality", "getCallRecord", "getCallRoute", "getCallTrace", "getCallTracePcap", "getMe", "getMySettings", "getRecording", "getRecordingAudio", "getRecordingMP3", "getRecordingPeaks", "getSession",
 	"getVoicemailAudio", "getVoicemailMP3", "getVoicemailMessage", "getVoicemailPeaks",
-	"listAPIKeys", "listAccounts", "listCallRecords", "listCalls", "listRecordings", "listVoicemailMessages", "setCallRecording", "streamEvents",
+	"listAPIKeys", "listAccounts", "listCallRecords", "listCalls", "listFeatureCodes", "listParking", "listRecordings", "listVoicemailMessages", "parkCall", "setCallRecording", "streamEvents",
 	"transferCall", "updateMe", "updateMySettings", "updateVoicemailMessage",
 }
 
 // fill puts ids into the path of an operation.
 func (o *operation) fill(account, user, device, line, message, call store.ID) string {
 	return strings.NewReplacer("{account}", string(account), "{user}", string(user), "{device}", string(device), "{line}", string(line),
-		"{message}", string(message), "{call}", string(call), "{key}", "key_unknown", "{ip}", "192.0.2.99", "{trunk}", "trk_unknown", "{number}", "num_unknown", "{clip}", "clp_unknown", "{recording}", "rec_unknown").Replace(o.path)
+		"{message}", string(message), "{call}", string(call), "{key}", "key_unknown", "{ip}", "192.0.2.99", "{trunk}", "trk_unknown", "{number}", "num_unknown", "{group}", "grp_unknown", "{mailbox}", "mbx_unknown",
+		"{clip}", "clp_unknown", "{recording}", "rec_unknown").Replace(o.path)
 }
 
 func (c *client) try(o *operation, path string) *answer {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pbx/admin/contract"
+	"pbx/dialplan"
 	"pbx/store"
 )
 
@@ -46,7 +47,11 @@ func (s *Server) createUser(ctx context.Context, q *request) (reply, error) {
 		RingTimeout:     time.Duration(valueOr(in.RingTimeoutS, int(defaultRing/time.Second))) * time.Second,
 		HoldMusicClipID: store.ID(value(in.HoldMusicClipID)), Recording: ruleOf(in.Recording),
 		Voicemail: store.Voicemail{Enabled: true},
+		Forward:   forward(in.Forward), OneCall: !valueOr(in.CallWaiting, true), RejectAnonymous: value(in.RejectAnonymous),
+		PickupGroups: value(in.PickupGroups), SpeedDials: speedDials(value(in.SpeedDials)),
 	}
+	plan, _ := s.Plan(q.who.account)
+	u.FindMe = findMe(in.FindMe, plan)
 	faults := []error{u.Validate(s.extensionLength(q))}
 	if in.Password != nil {
 		faults = append(faults, store.ValidatePassword("password", *in.Password))
@@ -54,7 +59,8 @@ func (s *Server) createUser(ctx context.Context, q *request) (reply, error) {
 	var pin string
 	if in.Voicemail != nil {
 		u.Voicemail.Enabled, pin = valueOr(in.Voicemail.Enabled, true), value(in.Voicemail.Pin)
-		faults = append(faults, store.ValidatePIN(pin, u.Extension))
+		u.Voicemail.Greetings = greetings(in.Voicemail)
+		faults = append(faults, store.ValidatePIN("voicemail.pin", pin, u.Extension))
 	}
 	err := mergedFaults(faults...)
 	if err != nil {
@@ -107,8 +113,9 @@ func (s *Server) updateUser(ctx context.Context, q *request) (reply, error) {
 			return reply{}, err
 		}
 	}
+	plan, _ := s.Plan(q.who.account)
 	u, err := s.changeUser(ctx, q, q.id("user"), func(u *store.User) error {
-		if err := applyUser(u, q.body, pin); err != nil {
+		if err := applyUser(u, q.body, pin, plan); err != nil {
 			return err
 		}
 		if hash != "" {
@@ -122,15 +129,17 @@ func (s *Server) updateUser(ctx context.Context, q *request) (reply, error) {
 	return ok(s.userView(s.DB.Snapshot(q.who.account), &u))
 }
 
-func applyUser(u *store.User, patch []byte, pin pinChange) error {
+func applyUser(u *store.User, patch []byte, pin pinChange, plan *dialplan.Plan) error {
 	seconds := int(u.RingTimeout / time.Second)
 	role := contract.Role(u.Role)
+	find, away, waiting, groups, dials := findMeView(u.FindMe), forwardView(u.Forward), !u.OneCall, stringList(u.PickupGroups), dialViews(u.SpeedDials)
 	in, err := patched(contract.UserPatch{
 		Name: &u.Name, Email: optional(u.Email), Username: optional(u.Username), Extension: optional(u.Extension), Role: &role,
 		OutboundNumberID: optional(string(u.OutboundNumberID)), OutboundCountries: optionalList(u.OutboundCountries),
 		HoldMusicClipID: optional(string(u.HoldMusicClipID)), Recording: pointer(ruleView(u.Recording)),
 		DoNotDisturb: &u.DoNotDisturb, RingTimeoutS: &seconds,
-		Voicemail: &contract.VoicemailSettingsPatch{Enabled: &u.Voicemail.Enabled},
+		Voicemail: voicemailSettings(&u.Voicemail), FindMe: &find, Forward: &away, CallWaiting: &waiting,
+		RejectAnonymous: &u.RejectAnonymous, PickupGroups: &groups, SpeedDials: &dials,
 	}, patch)
 	if err != nil {
 		return err
@@ -140,6 +149,8 @@ func applyUser(u *store.User, patch []byte, pin pinChange) error {
 	u.OutboundNumberID, u.OutboundCountries = store.ID(value(in.OutboundNumberID)), upper(value(in.OutboundCountries))
 	u.HoldMusicClipID, u.Recording = store.ID(value(in.HoldMusicClipID)), ruleOf(in.Recording)
 	u.DoNotDisturb, u.RingTimeout = value(in.DoNotDisturb), time.Duration(value(in.RingTimeoutS))*time.Second
+	u.FindMe, u.Forward, u.OneCall = findMe(in.FindMe, plan), forward(in.Forward), !value(in.CallWaiting)
+	u.RejectAnonymous, u.PickupGroups, u.SpeedDials = value(in.RejectAnonymous), value(in.PickupGroups), speedDials(value(in.SpeedDials))
 	return applyVoicemail(u, in.Voicemail, pin)
 }
 
@@ -195,7 +206,7 @@ func (s *Server) pinOf(q *request) (pinChange, error) {
 		return pinChange{}, nil
 	}
 	p := pinChange{set: true, plain: *in.Voicemail.Pin}
-	if err := store.ValidatePIN(p.plain, ""); err != nil {
+	if err := store.ValidatePIN("voicemail.pin", p.plain, ""); err != nil {
 		return p, err
 	}
 	var err error
@@ -205,12 +216,12 @@ func (s *Server) pinOf(q *request) (pinChange, error) {
 
 func applyVoicemail(u *store.User, in *contract.VoicemailSettingsPatch, pin pinChange) error {
 	if in != nil {
-		u.Voicemail.Enabled = value(in.Enabled)
+		u.Voicemail.Enabled, u.Voicemail.Greetings = value(in.Enabled), greetings(in)
 	}
 	if !pin.set {
 		return nil
 	}
-	if err := store.ValidatePIN(pin.plain, u.Extension); err != nil {
+	if err := store.ValidatePIN("voicemail.pin", pin.plain, u.Extension); err != nil {
 		return err
 	}
 	u.Voicemail.PINHash = pin.hash

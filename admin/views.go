@@ -38,7 +38,11 @@ func accountView(a *store.Account, role store.Role) contract.Account {
 		Recording:       policyView(&a.Recording),
 		ParkingTimeoutS: int(a.ParkingTimeout / time.Second),
 		InboundFaxLimit: a.InboundFaxLimit, OutboundFaxLimit: a.OutboundFaxLimit, TraceDays: a.TraceDays,
+		FeatureCodes: a.FeatureCodes, SpeedDials: dialViews(a.SpeedDials), VoicemailDays: a.VoicemailDays, VoicemailMax: a.VoicemailMax,
 		Role: contract.Role(role), CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
+	}
+	if v.FeatureCodes == nil {
+		v.FeatureCodes = map[string]string{}
 	}
 	if role != store.Admin {
 		v.Email, v.BillingAddress = "", ""
@@ -54,7 +58,8 @@ func (s *Server) userView(snap *store.Snapshot, u *store.User) contract.User {
 		OutboundNumberID: optional(string(u.OutboundNumberID)), OutboundCountries: optionalList(u.OutboundCountries),
 		HoldMusicClipID: optional(string(u.HoldMusicClipID)), Recording: ruleView(u.Recording),
 		DoNotDisturb: u.DoNotDisturb, RingTimeoutS: int(u.RingTimeout / time.Second),
-		Voicemail:   contract.VoicemailSettings{Enabled: u.Voicemail.Enabled, HasPin: u.Voicemail.HasPIN()},
+		Voicemail: voicemailView(&u.Voicemail), FindMe: findMeView(u.FindMe), Forward: forwardView(u.Forward), CallWaiting: !u.OneCall,
+		RejectAnonymous: u.RejectAnonymous, PickupGroups: stringList(u.PickupGroups), SpeedDials: dialViews(u.SpeedDials),
 		HasPassword: u.PasswordHash != "", Devices: []contract.UserDevice{},
 		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(),
 	}
@@ -85,7 +90,8 @@ func (s *Server) userView(snap *store.Snapshot, u *store.User) contract.User {
 func settingsView(u *store.User) contract.Settings {
 	return contract.Settings{
 		Version: u.Version, DoNotDisturb: u.DoNotDisturb, RingTimeoutS: int(u.RingTimeout / time.Second),
-		Voicemail: contract.VoicemailSettings{Enabled: u.Voicemail.Enabled, HasPin: u.Voicemail.HasPIN()},
+		Voicemail: voicemailView(&u.Voicemail), FindMe: findMeView(u.FindMe), Forward: forwardView(u.Forward), CallWaiting: !u.OneCall,
+		RejectAnonymous: u.RejectAnonymous, SpeedDials: dialViews(u.SpeedDials),
 	}
 }
 
@@ -166,7 +172,7 @@ func messageView(m *store.Message) contract.VoicemailMessage {
 	return contract.VoicemailMessage{
 		ID: string(m.ID), Version: m.Version, Mailbox: string(m.Mailbox), CallID: optional(string(m.CallID)),
 		Caller:     contract.Caller{Name: m.CallerName, Number: m.CallerNumber},
-		ReceivedAt: m.ReceivedAt.UTC(), DurationS: m.Duration.Seconds(), Read: m.Read,
+		ReceivedAt: m.ReceivedAt.UTC(), DurationS: m.Duration.Seconds(), Read: m.Read, Urgent: m.Urgent, ForwardedBy: optional(string(m.ForwardedBy)),
 	}
 }
 

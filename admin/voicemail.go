@@ -41,13 +41,7 @@ func (s *Server) listVoicemail(ctx context.Context, q *request) (reply, error) {
 // mailboxes returns the mailboxes that the caller may open and asks for: members have their own, administrators all of
 // the account. A mailbox that may not be opened does not exist.
 func (s *Server) mailboxes(q *request) ([]store.ID, error) {
-	may := []store.ID{q.who.user.ID}
-	if q.who.admin() {
-		may = may[:0]
-		for _, u := range s.DB.Snapshot(q.who.account).Users {
-			may = append(may, u.ID)
-		}
-	}
+	may := s.mayOpen(q)
 	box := store.ID(q.param("mailbox"))
 	switch {
 	case box == "":
@@ -58,10 +52,30 @@ func (s *Server) mailboxes(q *request) ([]store.ID, error) {
 	return nil, errNotFound
 }
 
+// mayOpen are the mailboxes that the caller may open.
+func (s *Server) mayOpen(q *request) []store.ID {
+	snap := s.DB.Snapshot(q.who.account)
+	if !q.who.admin() {
+		may := []store.ID{q.who.user.ID}
+		for _, m := range snap.MailboxesOf(q.who.user.ID) {
+			may = append(may, m.ID)
+		}
+		return may
+	}
+	var may []store.ID
+	for i := range snap.Users {
+		may = append(may, snap.Users[i].ID)
+	}
+	for i := range snap.Mailboxes {
+		may = append(may, snap.Mailboxes[i].ID)
+	}
+	return may
+}
+
 // message returns a message that the caller may hear. Others do not exist for them.
 func (s *Server) message(ctx context.Context, q *request) (store.Message, error) {
 	m, err := s.DB.Message(ctx, q.who.account, q.id("message"))
-	if err == nil && (m.Recording || m.Mailbox != q.who.user.ID && !q.who.admin()) {
+	if err == nil && (m.Recording || !slices.Contains(s.mayOpen(q), m.Mailbox)) {
 		err = store.ErrNotFound
 	}
 	return m, err
@@ -87,6 +101,18 @@ func (s *Server) updateVoicemail(ctx context.Context, q *request) (reply, error)
 	if in.Read != nil && *in.Read != m.Read {
 		err = s.DB.Update(ctx, q.who.actor, q.who.account, func(tx Changes) error { return tx.SetMessageRead(m.ID, *in.Read) })
 		if err != nil {
+			return reply{}, err
+		}
+		q.logged = true
+		if m, err = s.message(ctx, q); err != nil {
+			return reply{}, err
+		}
+	}
+	if to := store.ID(value(in.Mailbox)); to != "" && to != m.Mailbox {
+		if !slices.Contains(s.mayOpen(q), to) {
+			return reply{}, store.FieldErrors{{Field: "mailbox", Problem: "This mailbox does not exist."}}
+		}
+		if err := s.DB.Update(ctx, q.who.actor, q.who.account, func(tx Changes) error { return tx.MoveMessage(m.ID, to) }); err != nil {
 			return reply{}, err
 		}
 		q.logged = true

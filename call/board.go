@@ -208,18 +208,27 @@ func (b *Board) ringing(c *Call) []*Party {
 	return all
 }
 
-// ringingFor returns a phone of the user that rings for the call that has waited longest, and where; nil if none rings.
-func (b *Board) ringingFor(account, user store.ID) (*Party, *Call) {
+// ringingFor returns a phone of one of the users that rings for the call that has waited longest, and where; nil if none rings.
+func (b *Board) ringingFor(account store.ID, users ...store.ID) (*Party, *Call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var first *Party
-	for _, p := range b.users[user] {
-		at := b.seats[p]
-		if at.rings && at.call.account == account && (first == nil || at.call.id < b.seats[first].call.id) {
-			first = p
+	for _, user := range users {
+		for _, p := range b.users[user] {
+			at := b.seats[p]
+			if at.rings && at.call.account == account && (first == nil || at.call.id < b.seats[first].call.id) {
+				first = p
+			}
 		}
 	}
 	return first, b.seats[first].call
+}
+
+// talks reports whether a user is in another call than c.
+func (b *Board) talks(user store.ID, c *Call) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.users[user], func(p *Party) bool { at := b.seats[p]; return !at.rings && at.call != c })
 }
 
 // partner returns who is in one call with p, or rings for it, if it is one only.

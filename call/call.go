@@ -231,6 +231,7 @@ func (c *Call) close() {
 	c.engine.board.remove(c)
 	c.engine.SIP.EndTrace(c.account, c.id)
 	c.publish(event.CallEnded)
+	c.engine.completeCalls()
 	c.log.Info("call ended", "outcome", saved.Outcome, "by", saved.HangupBy, "cause", saved.HangupCause)
 	c.cancel(nil)
 }

@@ -30,7 +30,7 @@ func (s calling) Run(ctx context.Context, c *Call) Step {
 	c.meant(who)
 	c.note(s.user.Name + " (" + s.user.Extension + "), who asked for this call")
 	own := dialplan.Target{User: s.user.ID, Name: s.user.Name, Extension: s.user.Extension}
-	p, err := c.fork(ctx, nil, dialplan.Group{Targets: []dialplan.Target{own}, Timeout: callBackPatience})
+	p, err := c.fork(ctx, nil, dialplan.Group{Targets: []dialplan.Target{own}, Timeout: callBackPatience}, ringStyle{})
 	switch {
 	case errors.Is(err, errHungUp):
 		return nil

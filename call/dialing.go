@@ -141,7 +141,7 @@ func (c *Call) dial(ctx context.Context, s dialing, t dialplan.TrunkChoice) (*Pa
 	f := &fork{call: c, caller: s.party, early: true, news: make(chan forkNews), patience: silencePatience}
 	forked, lose := context.WithCancelCause(ctx)
 	var attempt sync.WaitGroup
-	attempt.Go(c.guarded(func() { f.attempt(forked, false, func() (*Party, error) { return c.inviteOver(forked, s, t) }) }))
+	attempt.Go(c.guarded(func() { f.attempt(forked, way{invite: func() (*Party, error) { return c.inviteOver(forked, s, t) }}) }))
 	f.comfort(ctx)
 	winner, err := f.watch(ctx, 1, ringPatience)
 	if err == nil {
@@ -193,6 +193,9 @@ func (c *Call) inviteOver(ctx context.Context, s dialing, t dialplan.TrunkChoice
 	return &Party{Leg: leg, Sound: sound, Who: store.CallParty{Number: s.Number}}, nil
 }
 
+// diversionCodes are the causes of RFC 4458 §3 for the reasons of RFC 5806.
+var diversionCodes = map[string]int{"unconditional": 302, "user-busy": 486, "no-answer": 408, "unavailable": 480}
+
 // present says who calls. A number that is not ours is shown only behind one of ours that forwards, to a carrier that is told so.
 func (s dialing) present(o *sip.Outgoing, t dialplan.TrunkChoice, row *store.Trunk) {
 	ours := t.Spell(s.Shown.Number)
@@ -201,7 +204,7 @@ func (s dialing) present(o *sip.Outgoing, t dialplan.TrunkChoice, row *store.Tru
 	if s.Forwarder == "" {
 		return
 	}
-	o.Diverted = append([]sip.Diversion{{User: t.Spell(s.Forwarder), Reason: "unconditional", Code: 302}}, s.party.Leg.Diverted()...)
+	o.Diverted = append([]sip.Diversion{{User: t.Spell(s.Forwarder), Reason: s.Diversion, Code: diversionCodes[s.Diversion]}}, s.party.Leg.Diverted()...)
 	caller := s.party.Who.Number
 	switch {
 	case s.party.Leg.Trunk() != "" && caller == "":

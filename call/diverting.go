@@ -40,7 +40,7 @@ func (c *Call) divert(s ringing, d *diverted) Step {
 	told := sip.Diversion{User: shown(d.by).User, Display: d.by.Name, Reason: cmp.Or(d.to.Reason, reason)}
 	c.diversions = append(c.diversions, diversion{by: d.by, Diversion: told})
 	switch {
-	case number == d.by.Extension || number == dialplan.VoicemailNumber:
+	case number == d.by.Extension || number == c.plan.Code(dialplan.KeyVoicemail):
 		return c.branch(s.party, s.NoAnswer) // to their own messages: nobody is lent those to hear them
 	case len(c.diversions) > maxDiversions:
 		return c.branch(s.party, loopDetected("The call was sent on too often"))

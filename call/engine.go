@@ -51,6 +51,15 @@ type Store interface {
 	Messages(ctx context.Context, account store.ID, mailbox []store.ID, page store.Page) ([]store.Message, string, error)
 	MailboxCounts(account, user store.ID) store.MailboxCounts
 	MarkRead(ctx context.Context, who store.Actor, account, id store.ID, read bool) error
+	// ChangeUser changes settings that a user makes by telephone.
+	ChangeUser(ctx context.Context, who store.Actor, account, user store.ID, change func(u *store.User)) error
+	// LastCaller is the number or extension of the latest call to a user other than except; empty: nobody called who showed one.
+	LastCaller(ctx context.Context, account, user, except store.ID) (string, error)
+	// SetWakeUp keeps the one wake-up call of a user; at no time it forgets it.
+	SetWakeUp(ctx context.Context, who store.Actor, w store.WakeUp) error
+	// DueWakeUps returns the wake-up calls whose time has come, and forgets them.
+	DueWakeUps(ctx context.Context, now time.Time) ([]store.WakeUp, error)
+
 	RemoveMessage(ctx context.Context, who store.Actor, account, id store.ID) error
 }
 
@@ -84,6 +93,9 @@ type Engine struct {
 	Config
 	board *Board
 	pins  guard
+	rota  rota
+	lot   lot
+	camps camps
 
 	root context.Context // ends when calls must
 	stop context.CancelCauseFunc

@@ -3,6 +3,7 @@ package call
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"pbx/dialplan"
 	"pbx/event"
@@ -15,6 +16,9 @@ import (
 
 // Dialogs returns what a user is busy with, oldest first.
 func (e *Engine) Dialogs(account, user store.ID) []sip.DialogState {
+	if slot, is := strings.CutPrefix(string(user), slotPrefix); is {
+		return e.slotDialogs(account, slot)
+	}
 	var all []sip.DialogState
 	for _, at := range e.board.presences(user) {
 		if at.call.account != account {
@@ -107,20 +111,34 @@ func (c *Call) darken(p *Party) {
 
 // Person finds whom an extension belongs to.
 func (e *Engine) Person(account store.ID, extension string) (sip.Person, bool) {
-	_, rows := e.Plan(account)
+	plan, rows := e.Plan(account)
 	if rows == nil {
 		return sip.Person{}, false
 	}
-	return personOf(rows.UserByExtension(extension))
+	if u := rows.UserByExtension(extension); u != nil {
+		return personOf(u)
+	}
+	return slotAsPerson(plan, extension)
 }
 
-// PersonOf finds a user of the account.
+// PersonOf finds a user of the account, or a parking slot.
 func (e *Engine) PersonOf(account, user store.ID) (sip.Person, bool) {
-	_, rows := e.Plan(account)
+	plan, rows := e.Plan(account)
 	if rows == nil {
 		return sip.Person{}, false
 	}
+	if slot, is := strings.CutPrefix(string(user), slotPrefix); is {
+		return slotAsPerson(plan, slot)
+	}
 	return personOf(rows.User(user))
+}
+
+// slotAsPerson is a parking slot, which lamps show as they show users.
+func slotAsPerson(plan *dialplan.Plan, slot string) (sip.Person, bool) {
+	if !slices.Contains(plan.Slots(), slot) {
+		return sip.Person{}, false
+	}
+	return sip.Person{ID: store.ID(slotPrefix + slot), Extension: slot, Name: "Parking " + slot}, true
 }
 
 // People returns the users of an account that have an extension, in order of it.
@@ -146,4 +164,10 @@ func personOf(u *store.User) (sip.Person, bool) {
 }
 
 // VoicemailNumber is what users dial to hear their messages.
-func (e *Engine) VoicemailNumber(store.ID) string { return dialplan.VoicemailNumber }
+func (e *Engine) VoicemailNumber(account store.ID) string {
+	plan, _ := e.Plan(account)
+	if plan == nil {
+		return ""
+	}
+	return plan.Code(dialplan.KeyVoicemail)
+}

@@ -14,7 +14,7 @@ import (
 // mailbox lets the owner hear their messages.
 type mailbox struct {
 	party *Party
-	owner store.ID
+	owner store.ID // usr_… or mbx_…
 }
 
 func (s mailbox) Parties() []*Party { return []*Party{s.party} }
@@ -38,15 +38,19 @@ func (s mailbox) Run(ctx context.Context, c *Call) Step {
 
 // visit is the whole of a stay: the PIN, the counts, the messages.
 func (s mailbox) visit(ctx context.Context, c *Call) error {
-	owner := c.rows.User(s.owner)
-	if owner == nil {
+	pinHash := ""
+	if u := c.rows.User(s.owner); u != nil {
+		pinHash = u.Voicemail.PINHash
+	} else if m := c.rows.Mailbox(s.owner); m != nil {
+		pinHash = m.PINHash
+	} else {
 		return store.ErrNotFound
 	}
-	if !owner.Voicemail.HasPIN() {
+	if pinHash == "" {
 		_, err := c.say(ctx, s.party, "no-pin", "goodbye")
 		return err
 	}
-	if admitted, err := c.admit(ctx, s.party, owner); err != nil || !admitted {
+	if admitted, err := c.admit(ctx, s.party, s.owner, pinHash); err != nil || !admitted {
 		c.note("no right PIN was given")
 		return err
 	}

@@ -17,6 +17,7 @@ type picking struct {
 	of    *Party
 	in    *Call
 	early bool
+	slot  string // of is parked there; empty: of rings, or talks
 }
 
 // pickPatience is how long a call may take to hear a wish.
@@ -30,7 +31,11 @@ func (s picking) Run(ctx context.Context, c *Call) Step {
 	c.parting = &parting{"caller", "took the call of " + named(s.of.Who)}
 	v := verdict{refused: make(chan sip.Cause, 1)}
 	offer := new(atomic.Bool)
-	if !s.in.ask(takeOver{of: s.of, by: s.party, early: s.early, told: v, offer: offer}) {
+	var want Wish = takeOver{of: s.of, by: s.party, early: s.early, told: v, offer: offer}
+	if s.slot != "" {
+		want = retrieve{by: s.party, told: v, offer: offer}
+	}
+	if !s.in.ask(want) {
 		v.Done(481, "Call/Transaction Does Not Exist")
 	}
 	late := time.NewTimer(pickPatience)
@@ -108,13 +113,13 @@ func (e *Engine) first(c *Call, p *Party) Step {
 	return picking{party: p, of: of, in: at.call, early: early}
 }
 
-// pickUp is the step of somebody who dialled to take what rings for a user.
+// pickUp is the step of somebody who dialled to take what rings for somebody else.
 func (c *Call) pickUp(p *Party, d dialplan.Pickup) Step {
-	of, in := c.engine.board.ringingFor(c.account, d.User)
+	of, in := c.engine.board.ringingFor(c.account, d.Users...)
 	if of == nil {
 		return c.branch(p, dialplan.Reject{
 			Code: 480, Reason: "Nothing to pick up", Outcome: store.OutcomeFailed,
-			Because: store.Reason{Rule: "pickup", Detail: "No phone of " + d.Name + " (" + d.Extension + ") rings"},
+			Because: store.Reason{Rule: "pickup", Detail: "No phone of " + named(store.CallParty{Name: d.Name, Extension: d.Extension}) + " rings"},
 		})
 	}
 	return picking{party: p, of: of, in: in, early: true}

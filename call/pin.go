@@ -60,10 +60,10 @@ func (g *guard) right(box store.ID) {
 }
 
 // admit asks for the PIN of a mailbox. It reports whether it was given; if not, the caller has been told.
-func (c *Call) admit(ctx context.Context, p *Party, owner *store.User) (bool, error) {
+func (c *Call) admit(ctx context.Context, p *Party, box store.ID, pinHash string) (bool, error) {
 	pins := &c.engine.pins
 	for range pinTries {
-		pin, err := c.askPIN(ctx, p)
+		pin, err := c.askDigits(ctx, p, "enter-pin")
 		if err != nil {
 			return false, err
 		}
@@ -72,13 +72,13 @@ func (c *Call) admit(ctx context.Context, p *Party, owner *store.User) (bool, er
 		}
 		now := time.Now()
 		// Locked and wrong sound alike: who guesses does not learn that it is time to come back later.
-		if !pins.locked(owner.ID, now) {
-			if store.VerifyPassword(owner.Voicemail.PINHash, pin) {
-				pins.right(owner.ID)
+		if !pins.locked(box, now) {
+			if store.VerifyPassword(pinHash, pin) {
+				pins.right(box)
 				return true, nil
 			}
-			locked := pins.wrong(owner.ID, now)
-			c.log.Warn("wrong mailbox pin", "mailbox", owner.ID, "locked", locked)
+			locked := pins.wrong(box, now)
+			c.log.Warn("wrong mailbox pin", "mailbox", box, "locked", locked)
 		}
 		if _, err := c.say(ctx, p, "wrong-pin"); err != nil {
 			return false, err
@@ -88,9 +88,9 @@ func (c *Call) admit(ctx context.Context, p *Party, owner *store.User) (bool, er
 	return false, err
 }
 
-// askPIN prompts and collects digits up to the pound key.
-func (c *Call) askPIN(ctx context.Context, p *Party) (string, error) {
-	key, err := c.say(ctx, p, "enter-pin")
+// askDigits prompts and collects digits up to the pound key.
+func (c *Call) askDigits(ctx context.Context, p *Party, prompt string) (string, error) {
+	key, err := c.say(ctx, p, prompt)
 	var pin []rune
 	for patience := pinFirst; err == nil; patience = pinNext {
 		if key == 0 {

@@ -105,6 +105,7 @@ func (c *Call) joined(p *Party) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.callee, c.record.Callee = p, p.Who
+	c.engine.rota.answered(p.Who.UserID)
 }
 
 // took notes which phone of the caller was answered.

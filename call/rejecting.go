@@ -59,6 +59,10 @@ func (c *Call) announcement(r dialplan.Reject) []string {
 		return []string{"number-not-in-service"}
 	case dialplan.SayNotReachable:
 		return []string{"not-reachable"}
+	case dialplan.SayNoSlot:
+		return []string{"no-slot-free"}
+	case dialplan.SayNobodyParked:
+		return []string{"nobody-parked"}
 	case dialplan.SayNotAvailable:
 		return c.aboutPerson(r.Extension, "is-not-available")
 	}

@@ -28,11 +28,11 @@ func (s ringing) Run(ctx context.Context, c *Call) Step {
 	if tooManyHops(s.party) {
 		return c.branch(s.party, hopsUsedUp)
 	}
-	c.note(s.names())
 	err := errUnreachable
-	for _, group := range s.Groups {
+	for _, group := range c.engine.rota.order(s.Ring) {
+		c.note(names(group))
 		var callee *Party
-		callee, err = c.fork(ctx, s.party, group)
+		callee, err = c.fork(ctx, s.party, group, ringStyle{prefix: s.Prefix})
 		s.party = c.instead(s.party)
 		switch {
 		case err == nil:
@@ -63,19 +63,13 @@ var hopsUsedUp = dialplan.Reject{
 	Because: store.Reason{Rule: "Max-Forwards", Detail: "The call went through too many systems"},
 }
 
-// names lists who is rung.
-func (s ringing) names() string {
-	var names []string
-	for _, g := range s.Groups {
-		for _, t := range g.Targets {
-			name := t.Name
-			if t.Extension != "" {
-				name += " (" + t.Extension + ")"
-			}
-			names = append(names, name)
-		}
+// names lists who is rung together.
+func names(g dialplan.Group) string {
+	all := make([]string, len(g.Targets))
+	for i, t := range g.Targets {
+		all[i] = named(store.CallParty{Name: t.Name, Extension: t.Extension})
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(all, ", ")
 }
 
 // What may become of a fork but an answer.
@@ -89,27 +83,46 @@ var (
 	errElsewhere = errors.New("answered elsewhere")
 )
 
+// ringStyle is how phones are rung beyond the usual.
+type ringStyle struct {
+	prefix string        // before the caller's name
+	auto   bool          // they answer by themselves
+	from   *sip.Identity // who calls, when it is nobody; nil: the caller
+}
+
 // fork rings every phone of a group. The first to answer is returned, the others are cancelled.
-func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Party, error) {
+func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group, style ringStyle) (*Party, error) {
+	f := &fork{call: c, caller: caller, style: style, personal: len(g.Targets) == 1, news: make(chan forkNews)}
 	var bindings []store.Binding
+	var numbers []dialplan.Target
 	for _, t := range g.Targets {
-		bindings = append(bindings, c.engine.SIP.BindingsOfUser(t.User)...)
+		switch {
+		case t.Outside != nil && caller != nil:
+			numbers = append(numbers, t)
+		case t.Outside != nil:
+		case t.OneCall && c.engine.board.talks(t.User, c):
+			f.busy = true
+		default:
+			bindings = append(bindings, c.engine.SIP.BindingsOfUser(t.User)...)
+		}
 	}
 	phones := phonesOf(bindings)
-	if len(phones) == 0 {
-		return nil, errUnreachable
-	}
-	o := sip.Outgoing{Call: c.id}
+	o := sip.Outgoing{Call: c.id, AutoAnswer: style.auto}
 	if caller != nil {
 		var breadth int
-		o.Carried, breadth = caller.Leg.Carried().Split(len(phones))
-		phones = phones[:breadth]
+		o.Carried, breadth = caller.Leg.Carried().Split(len(phones) + len(numbers))
+		phones = phones[:min(breadth, len(phones))]
+		numbers = numbers[:min(breadth-len(phones), len(numbers))]
+	}
+	rung := len(phones) + len(numbers)
+	if rung == 0 {
+		return nil, f.missed(f.busy)
 	}
 	if h := c.handover; h != nil {
 		o.Referrer = shown(h.who)
 	}
 	c.tellDiversions(&o, caller)
-	f := &fork{call: c, caller: caller, early: len(phones) == 1, personal: len(g.Targets) == 1, news: make(chan forkNews)}
+	f.early = rung == 1 && (len(numbers) == 0 || !screened(numbers[0].Screening))
 	forked, lose := context.WithCancelCause(ctx)
 	var attempts sync.WaitGroup
 	turns := turnsOf(phones, g.Timeout)
@@ -117,8 +130,11 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 		t := turns[turnKey{p.flows[0].LineID, p.wait}]
 		attempts.Go(c.guarded(func() { f.ring(forked, caller, p, t, o) }))
 	}
+	for _, t := range numbers {
+		attempts.Go(c.guarded(func() { f.ringOutside(forked, caller, t) }))
+	}
 	f.comfort(ctx)
-	winner, err := f.watch(ctx, len(phones), g.Timeout)
+	winner, err := f.watch(ctx, rung, g.Timeout)
 	if err == nil {
 		lose(errElsewhere)
 	} else {
@@ -133,8 +149,9 @@ func (c *Call) fork(ctx context.Context, caller *Party, g dialplan.Group) (*Part
 type fork struct {
 	call     *Call
 	caller   *Party
+	style    ringStyle
 	early    bool          // sound before the answer can only come from one phone
-	personal bool          // all phones are of one person, who may send the call on
+	personal bool          // all phones are of one person, who may send the call on, and whose refusal is the last word
 	news     chan forkNews // unbuffered: who hands over an answer knows that it won
 
 	heard  func()        // stops what a caller hears who is already connected
@@ -176,8 +193,8 @@ func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Pa
 			case n.ended:
 				open--
 				f.last = n
-				// RFC 3261 §16.7 step 5: a 6xx speaks for all phones of the user.
-				if n.cause.Code >= 600 && n.cause.Code != 600 {
+				// RFC 3261 §16.7 step 5: a 6xx speaks for all phones of the user, but not for others who are rung beside them.
+				if f.personal && n.cause.Code >= 600 && n.cause.Code != 600 {
 					return nil, errDeclined
 				}
 				moved := n.cause.Moved
@@ -272,16 +289,39 @@ func (f *fork) ring(ctx context.Context, caller *Party, p phone, t *turn, o sip.
 		return
 	}
 	for i, b := range p.flows {
-		spare := i < len(p.flows)-1
-		if !f.attempt(ctx, spare, func() (*Party, error) { return f.call.invite(ctx, caller, b, o) }) {
+		w := way{invite: func() (*Party, error) { return f.call.invite(ctx, caller, b, o, f.style) }}
+		if i < len(p.flows)-1 {
+			w.spare = func(e ending) bool { return e.err != nil || flowFailed(e.cause, e.rang) }
+		}
+		if !f.attempt(ctx, w) {
 			return
 		}
 	}
 }
 
-// attempt rings one phone until it is answered, refused, or the fork needs it no more. Where there is a spare way to it,
-// it reports whether that is to be tried instead, and then tells nobody.
-func (f *fork) attempt(ctx context.Context, spare bool, invite func() (*Party, error)) (next bool) {
+// ringOutside rings a number of the public network, over one carrier after another.
+func (f *fork) ringOutside(ctx context.Context, caller *Party, t dialplan.Target) {
+	for i, trunk := range t.Outside.Trunks {
+		w := way{screening: t.Screening, invite: func() (*Party, error) { return f.call.inviteOver(ctx, dialing{caller, *t.Outside}, trunk) }}
+		if i < len(t.Outside.Trunks)-1 {
+			w.spare = ending.next
+		}
+		if !f.attempt(ctx, w) {
+			return
+		}
+	}
+}
+
+// way is how a phone is reached.
+type way struct {
+	invite    func() (*Party, error)
+	spare     func(e ending) bool // whether there is another way to be tried after such an end; nil: there is none
+	screening string              // how who answers proves to be a person
+}
+
+// attempt rings one phone until it is answered, refused, or the fork needs it no more. Where another way to it is to be
+// tried instead, it says so and tells nobody.
+func (f *fork) attempt(ctx context.Context, w way) (next bool) {
 	tell := func(n forkNews) bool {
 		select {
 		case f.news <- n:
@@ -290,10 +330,10 @@ func (f *fork) attempt(ctx context.Context, spare bool, invite func() (*Party, e
 			return false
 		}
 	}
-	p, err := invite()
+	p, err := w.invite()
 	if err != nil {
 		f.call.log.Warn("not rung", "err", err)
-		if spare {
+		if w.spare != nil && w.spare(ending{err: err}) {
 			return true
 		}
 		tell(forkNews{ended: true, cause: sip.Cause{Code: 503, Reason: "not sent"}, err: err})
@@ -313,13 +353,18 @@ func (f *fork) attempt(ctx context.Context, spare bool, invite func() (*Party, e
 			tell(forkNews{party: p, progress: progress})
 		case <-p.Leg.Answered():
 			p.Sound.Established()
+			if no := f.call.screen(ctx, p, w.screening); no != nil {
+				p.drop(sip.Cause{})
+				tell(forkNews{party: p, ended: true, cause: *no})
+				return false
+			}
 			if won = tell(forkNews{party: p, answered: true}); !won {
 				p.drop(sip.Cause{Elsewhere: errors.Is(context.Cause(ctx), errElsewhere)})
 			}
 			return false
 		case <-p.Done():
 			p.Sound.Close()
-			if spare && flowFailed(p.Leg.Cause(), rang) {
+			if w.spare != nil && w.spare(ending{cause: p.Leg.Cause(), rang: rang}) {
 				return true
 			}
 			tell(forkNews{party: p, ended: true, cause: p.Leg.Cause()})
@@ -333,7 +378,7 @@ func (f *fork) attempt(ctx context.Context, spare bool, invite func() (*Party, e
 
 // invite sends the call to one phone; o says what it is told beside who calls. Its sound speaks from the address that the phone registered
 // at, and offers first what the caller's phone understands.
-func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, o sip.Outgoing) (*Party, error) {
+func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, o sip.Outgoing, style ringStyle) (*Party, error) {
 	local, err := netip.ParseAddrPort(to.Local)
 	if err != nil {
 		return nil, fmt.Errorf("invite %s: %w", to.ID, err)
@@ -351,11 +396,15 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, o si
 		sound.Prefer(caller.Sound)
 		o.From = shown(caller.Who)
 		o.Verified = sip.Verification{Result: caller.Who.Verstat, Level: caller.Who.Attestation}
+		o.From.Display = style.prefix + o.From.Display
 		if !caller.answered {
 			o.MaxForwards = caller.Leg.MaxForwards() - 1 // RFC 7332: lowered through us, or loops never end
 		}
 	} else {
 		o.From = shown(c.copyRecord().Callee)
+	}
+	if style.from != nil {
+		o.From = *style.from
 	}
 	leg, err := c.engine.SIP.Invite(ctx, o)
 	if err != nil {

@@ -59,7 +59,7 @@ func (c *Call) branch(p *Party, d dialplan.Decision) Step {
 func (c *Call) follow(p *Party, d dialplan.Decision) Step {
 	switch d := d.(type) {
 	case dialplan.Ring:
-		if len(d.Groups) > 0 && len(d.Groups[0].Targets) > 0 {
+		if len(d.Groups) > 0 && len(d.Groups[0].Targets) > 0 && d.RingGroup == "" {
 			t := d.Groups[0].Targets[0]
 			c.meant(store.CallParty{UserID: t.User, Name: t.Name, Extension: t.Extension})
 		}
@@ -74,8 +74,39 @@ func (c *Call) follow(p *Party, d dialplan.Decision) Step {
 		c.meant(store.CallParty{Number: "voicemail", Name: "Voicemail"})
 		return mailbox{p, d.Owner}
 	case dialplan.Pickup:
-		c.meant(store.CallParty{UserID: d.User, Name: d.Name, Extension: d.Extension})
+		who := store.CallParty{Name: d.Name, Extension: d.Extension}
+		if len(d.Users) == 1 {
+			who.UserID = d.Users[0]
+		}
+		c.meant(who)
 		return c.pickUp(p, d)
+	case dialplan.Park:
+		c.meant(store.CallParty{Number: "parking", Name: "Parking"})
+		return parking{party: p, slots: d.Slots}
+	case dialplan.Slot:
+		c.meant(store.CallParty{Number: d.Number, Name: "Parking"})
+		return c.slot(p, d)
+	case dialplan.AnyMailbox:
+		c.meant(store.CallParty{Number: "voicemail", Name: "Voicemail"})
+		return anyMailbox{p}
+	case dialplan.Setting:
+		return c.setting(p, d)
+	case dialplan.Intercom:
+		c.meant(store.CallParty{UserID: d.Target.User, Name: d.Target.Name, Extension: d.Target.Extension})
+		return intercom{p, d}
+	case dialplan.CallBack:
+		return c.callBack(c.ctx, p, d)
+	case dialplan.CampOn:
+		return c.campOn(p, d)
+	case dialplan.Flip:
+		return c.flip(p, d)
+	case dialplan.WakeUp:
+		return c.wakeUp(p, d)
+	case dialplan.Clock:
+		c.meant(store.CallParty{Number: "clock", Name: "Speaking clock"})
+		return c.clock(p)
+	case dialplan.WhoAmI:
+		return c.whoAmI(p, d)
 	case dialplan.Echo:
 		c.meant(store.CallParty{Number: "echo", Name: "Echo test"})
 		return echoing{p}

@@ -134,6 +134,10 @@ func (s talking) granted(c *Call, w Wish) (next Step, moves bool) {
 		default:
 			return c.sendOn(w, other), true
 		}
+	case parkHere:
+		if other := s.other(w.by); other != nil {
+			return parking{party: other, slots: c.plan.Slots(), by: w.by.Who, tell: w.by}, true
+		}
 	case takeOver:
 		other := s.other(w.of)
 		switch {
@@ -179,6 +183,8 @@ func (c *Call) declined(w Wish) bool {
 	case refer:
 		w.told.Done(603, "Decline")
 	case takeOver:
+		w.told.Done(481, "Call/Transaction Does Not Exist")
+	case retrieve:
 		w.told.Done(481, "Call/Transaction Does Not Exist")
 	}
 	return false

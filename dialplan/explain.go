@@ -11,7 +11,7 @@ import (
 // Step is one line of an explained decision.
 type Step struct {
 	At      time.Duration // after the call began
-	Action  string        // "ring", "outside", "voicemail", "mailbox", "echo", "reject"
+	Action  string        // "ring", "outside", "voicemail", "mailbox", "park", "setting", …, "reject"
 	Detail  string        // what is done, in words; a branch begins with its condition
 	Because string        // the rule that says so
 }
@@ -51,14 +51,11 @@ func explain(steps []Step, at time.Duration, condition string, d Decision, becau
 	case Ring:
 		start := at
 		for _, g := range d.Groups {
-			names := make([]string, len(g.Targets))
-			for i, t := range g.Targets {
-				if names[i] = t.Name; t.Extension != "" {
-					names[i] += " (" + t.Extension + ")"
-				}
-			}
-			add("ring", fmt.Sprintf("%s: all phones for %s", strings.Join(names, ", "), spell(g.Timeout)))
+			add("ring", fmt.Sprintf("%s: all phones for %s", g.names(), spell(g.Timeout)))
 			at += g.Timeout
+		}
+		if same(d) {
+			return explain(steps, at, condition+"If nobody answers: ", d.NoAnswer, Because(d.NoAnswer).Detail)
 		}
 		for _, b := range []struct {
 			at        time.Duration
@@ -86,7 +83,42 @@ func explain(steps []Step, at time.Duration, condition string, d Decision, becau
 		}
 		steps = explain(steps, at, condition+"If no carrier takes the call: ", d.Failed, Because(d.Failed).Detail)
 	case Pickup:
-		add("pickup", fmt.Sprintf("take the call that rings for %s (%s)", d.Name, d.Extension))
+		name := d.Name
+		if d.Extension != "" {
+			name += " (" + d.Extension + ")"
+		}
+		add("pickup", "take the call that rings for "+name)
+	case Park:
+		add("park", "park in the next free slot, and say which")
+	case Slot:
+		add("slot", fmt.Sprintf("take back who is parked in slot %s", d.Number))
+	case AnyMailbox:
+		add("mailbox", "ask for an extension and its PIN, and play the messages")
+	case Setting:
+		what := map[bool]string{true: "switch on", false: "switch off"}[d.On] + " " + settings[d.What]
+		if d.Number != "" {
+			what += " to " + d.Number
+		}
+		add("setting", what+" for "+d.Name)
+	case Intercom:
+		add("intercom", fmt.Sprintf("speak to %s (%s), whose phone answers by itself", d.Target.Name, d.Target.Extension))
+		steps = explain(steps, at, condition+"If that cannot be: ", d.Refused, Because(d.Refused).Detail)
+	case CallBack:
+		add("call_back", "call who called "+d.Name+" last")
+	case CampOn:
+		add("camp_on", fmt.Sprintf("ring both when %s (%s) is free", d.Target.Name, d.Target.Extension))
+	case Flip:
+		add("flip", "take the call of "+d.Name+" from their other phone")
+	case WakeUp:
+		if d.Cancel {
+			add("wake_up", "cancel the wake-up call")
+		} else {
+			add("wake_up", fmt.Sprintf("call at %02d:%02d", d.Hour, d.Minute))
+		}
+	case Clock:
+		add("clock", "say the time")
+	case WhoAmI:
+		add("who_am_i", "say the extension "+d.Extension)
 	case Voicemail:
 		add("voicemail", fmt.Sprintf("take a message for %s (%s), greeting “%s”", d.Name, d.Extension, d.Greeting))
 	case Mailbox:
@@ -101,4 +133,41 @@ func explain(steps []Step, at time.Duration, condition string, d Decision, becau
 		add("reject", detail)
 	}
 	return steps
+}
+
+// settings tell what a code changes.
+var settings = map[string]string{
+	"do_not_disturb":      "do not disturb",
+	"forward.always":      "forwarding of all calls",
+	"forward.busy":        "forwarding while busy",
+	"forward.no_answer":   "forwarding of unanswered calls",
+	"forward.unreachable": "forwarding while no phone is on line",
+}
+
+// names lists who is rung together.
+func (g Group) names() string {
+	names := make([]string, len(g.Targets))
+	for i, t := range g.Targets {
+		names[i] = t.Name
+		if t.Extension != "" {
+			names[i] += " (" + t.Extension + ")"
+		}
+		if t.Screening != "" && t.Screening != "none" {
+			names[i] += ", who " + screenings[t.Screening]
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// screenings tell how a number proves to be a person.
+var screenings = map[string]string{
+	"press_1": "must press 1",
+	"amd":     "must not be a machine",
+	"both":    "must not be a machine and must press 1",
+}
+
+// same reports whether all ways of not reaching anybody end alike.
+func same(d Ring) bool {
+	because := Because(d.NoAnswer)
+	return (d.RingGroup != "" || len(d.Groups) > 1) && Because(d.Busy) == because && Because(d.Declined) == because && Because(d.Unreachable) == because
 }

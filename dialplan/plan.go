@@ -16,9 +16,11 @@ import (
 // Plan is all routing rules of an account, compiled. It is immutable.
 type Plan struct {
 	users      map[store.ID]*store.User
-	extensions map[string]rule
-	codes      map[string]*Code
-	inside     map[store.ID]rule // users by id, with an extension or without
+	lines      map[store.ID]int // how many lines a user has
+	groups     map[store.ID]*store.RingGroup
+	boxes      map[store.ID]*store.Mailbox
+	extensions map[string]holder
+	codes      codeTable
 
 	account store.Account
 	home    home
@@ -27,20 +29,31 @@ type Plan struct {
 	owned   map[store.ID]*store.Number
 }
 
-// rule is what happens to calls for one extension.
-type rule struct {
-	user     *store.User
-	reasons  []store.Reason // what leads to decision
-	decision Decision       // for a call from anybody else
+// holder is who has an extension: exactly one of the three.
+type holder struct {
+	user  *store.User
+	group *store.RingGroup
+	box   *store.Mailbox
+}
+
+func (h holder) String() string {
+	switch {
+	case h.group != nil:
+		return "the ring group " + h.group.Name
+	case h.box != nil:
+		return "the mailbox " + h.box.Name
+	}
+	return h.user.Name
 }
 
 // Compile makes the plan of a snapshot. Its error refuses the change that led to the snapshot.
 func Compile(s *store.Snapshot) (*Plan, error) {
 	p := &Plan{
 		users:      make(map[store.ID]*store.User, len(s.Users)),
-		extensions: make(map[string]rule, len(s.Users)),
-		codes:      make(map[string]*Code, len(codes)),
-		inside:     make(map[store.ID]rule, len(s.Users)),
+		lines:      make(map[store.ID]int, len(s.Users)),
+		groups:     make(map[store.ID]*store.RingGroup, len(s.Groups)),
+		boxes:      make(map[store.ID]*store.Mailbox, len(s.Mailboxes)),
+		extensions: make(map[string]holder, len(s.Users)+len(s.Groups)+len(s.Mailboxes)),
 		account:    s.Account,
 		trunks:     s.Trunks,
 		numbers:    make(map[string]*store.Number, len(s.Numbers)),
@@ -51,64 +64,47 @@ func Compile(s *store.Snapshot) (*Plan, error) {
 		p.numbers[n.Number], p.owned[n.ID] = n, n
 	}
 	p.home = homeOf(s.Account.Country, p.areaOf(s.Account.DefaultOutboundNumberID))
-	for i := range codes {
-		p.codes[codes[i].Number] = &codes[i]
-	}
 	for i := range s.Users {
 		u := &s.Users[i]
-		p.users[u.ID] = u
-		p.inside[u.ID] = compileUser(u, len(s.LinesOf(u.ID)))
-		if u.Extension == "" {
-			continue
+		p.users[u.ID], p.lines[u.ID] = u, len(s.LinesOf(u.ID))
+		if err := p.settle(u.Extension, u.ID, holder{user: u}); err != nil {
+			return nil, err
 		}
-		if Normalize(u.Extension) != u.Extension {
-			return nil, fmt.Errorf("compile plan: extension %q of %s cannot be dialled", u.Extension, u.ID)
+	}
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		p.groups[g.ID] = g
+		if err := p.settle(g.Extension, g.ID, holder{group: g}); err != nil {
+			return nil, err
 		}
-		if c := p.codes[u.Extension]; c != nil {
-			return nil, fmt.Errorf("compile plan: extension %s of %s is the code for %s", u.Extension, u.ID, c.Name)
+	}
+	for i := range s.Mailboxes {
+		m := &s.Mailboxes[i]
+		p.boxes[m.ID] = m
+		if err := p.settle(m.Extension, m.ID, holder{box: m}); err != nil {
+			return nil, err
 		}
-		if other, taken := p.extensions[u.Extension]; taken {
-			return nil, fmt.Errorf("compile plan: extension %s belongs to %s and to %s", u.Extension, other.user.ID, u.ID)
-		}
-		p.extensions[u.Extension] = p.inside[u.ID]
+	}
+	var err error
+	if p.codes, err = p.compileCodes(s.Account.FeatureCodes); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
 
-// compileUser makes the rule of a user who has so many lines.
-func compileUser(u *store.User, lines int) rule {
-	id := "user " + string(u.ID)
-	r := rule{user: u, reasons: []store.Reason{{Rule: id, Detail: fmt.Sprintf("Extension %s is %s", u.Extension, u.Name)}}}
-	if u.Extension == "" {
-		r.reasons[0].Detail = u.Name + " has no extension"
+// settle gives an extension to who has it.
+func (p *Plan) settle(extension string, id store.ID, h holder) error {
+	if extension == "" {
+		return nil
 	}
-	switch {
-	case u.DoNotDisturb:
-		m := busy // as a busy phone, but the greeting does not lie
-		m.when, m.greeting = "does not want to be disturbed", NotAvailable
-		r.decision = otherwise(u, m)
-	case lines == 0:
-		m := unreachable
-		m.when = "has no phone"
-		r.decision = otherwise(u, m)
-	default:
-		r.decision = Ring{
-			Groups: []Group{{
-				Targets: []Target{{User: u.ID, Name: u.Name, Extension: u.Extension}},
-				Timeout: u.RingTimeout,
-			}},
-			Busy:        otherwise(u, busy),
-			Declined:    otherwise(u, declined),
-			NoAnswer:    otherwise(u, noAnswer),
-			Unreachable: otherwise(u, unreachable),
-			Because: store.Reason{
-				Rule:   id + " ring_timeout_s",
-				Detail: fmt.Sprintf("The phones of %s ring for %s", u.Name, spell(u.RingTimeout)),
-			},
-		}
+	if Normalize(extension) != extension {
+		return fmt.Errorf("compile plan: extension %q of %s cannot be dialled", extension, id)
 	}
-	r.reasons = append(r.reasons, Because(r.decision))
-	return r
+	if other, taken := p.extensions[extension]; taken {
+		return fmt.Errorf("compile plan: extension %s belongs to %s and to %s", extension, other, h)
+	}
+	p.extensions[extension] = h
+	return nil
 }
 
 // A miss is a way not to reach a user: with a mailbox it leads there, without one to a refusal.
@@ -129,6 +125,7 @@ var (
 	unreachable = miss{store.OutcomeUnreachable, "has no phone on line", NotAvailable, 480, "Not reachable", SayNotReachable}
 )
 
+// otherwise is what a caller meets who does not reach a user.
 func otherwise(u *store.User, m miss) Decision {
 	because := store.Reason{Rule: "user " + string(u.ID) + " voicemail"}
 	if u.Voicemail.Enabled {

@@ -2,7 +2,6 @@ package dialplan
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	"pbx/store"
@@ -25,9 +24,9 @@ type Caller struct {
 // query is a Query as it is worked on.
 type query struct {
 	Query
-	dialed   string // normalized
-	withheld bool   // the called party is not to be told who calls
-	hops     int    // numbers of ours that were passed
+	dialed   string     // normalized
+	withheld bool       // the called party is not to be told who calls
+	path     []store.ID // numbers, users and groups of ours that were passed
 }
 
 // Route is pure: same plan, same query, same answer. The reasons lead to the decision; its
@@ -45,20 +44,11 @@ func (p *Plan) route(q query) (Decision, []store.Reason) {
 	if number, ok := p.emergency(q.dialed); ok {
 		return p.emergencyCall(q, number)
 	}
-	if c := p.codes[q.dialed]; c != nil && c.decide != nil {
-		d := c.decide(p, q.From, store.Reason{Rule: "code " + c.Number, Detail: c.Number + " is the code for " + c.Name})
-		return d, []store.Reason{Because(d)}
+	if h, known := p.extensions[q.dialed]; known {
+		return p.toExtension(h, q)
 	}
-	if d, reasons, ok := p.pickingUp(q); ok {
+	if d, reasons, ok := p.byCode(q); ok {
 		return d, reasons
-	}
-	if c, rest := withholding(q); c != nil {
-		q.withheld, q.dialed = true, rest
-		d, reasons := p.route(q)
-		return d, append([]store.Reason{{Rule: "code " + c.Number, Detail: c.Number + " is the code for " + c.Name}}, reasons...)
-	}
-	if r, known := p.extensions[q.dialed]; known {
-		return p.toUser(r, q)
 	}
 	if number, ok := p.home.e164(q.dialed); ok {
 		return p.outside(q, number)
@@ -77,34 +67,14 @@ func notInService(q query) (Decision, []store.Reason) {
 	return d, []store.Reason{d.Because}
 }
 
-// withholding finds the code for that in front of a number. It is dialled once.
-func withholding(q query) (c *Code, rest string) {
-	for i := range codes {
-		rest, ok := strings.CutPrefix(q.dialed, codes[i].Number)
-		if ok && codes[i].withhold && rest != "" && !q.withheld {
-			return &codes[i], rest
-		}
-	}
-	return nil, ""
-}
-
-// toUser rings a user of ours.
-func (p *Plan) toUser(r rule, q query) (Decision, []store.Reason) {
-	if q.From.User == r.user.ID {
-		d := p.callToSelf(r)
-		return d, []store.Reason{r.reasons[0], Because(d)}
-	}
-	return r.decision, r.reasons[:len(r.reasons):len(r.reasons)]
-}
-
 // callToSelf leads callers of their own extension to their messages, as most phones' users
 // expect, rather than to their own other phones; without voicemail they are as busy as they sound.
-func (p *Plan) callToSelf(r rule) Decision {
-	because := store.Reason{Rule: "user " + string(r.user.ID) + " self", Detail: r.user.Name + " calls their own number"}
-	if r.user.Voicemail.Enabled {
-		return Mailbox{Owner: r.user.ID, Name: r.user.Name, Because: because}
+func (p *Plan) callToSelf(u *store.User) Decision {
+	because := store.Reason{Rule: "user " + string(u.ID) + " self", Detail: u.Name + " calls their own number"}
+	if u.Voicemail.Enabled {
+		return Mailbox{Owner: u.ID, Name: u.Name, Because: because}
 	}
-	return Reject{Code: busy.code, Reason: busy.reason, Outcome: store.OutcomeBusy, Extension: r.user.Extension, Because: because}
+	return Reject{Code: busy.code, Reason: busy.reason, Outcome: store.OutcomeBusy, Extension: u.Extension, Because: because}
 }
 
 // quote shows a number that a caller made up: bounded, and without characters that do harm in a page or log.

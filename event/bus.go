@@ -23,6 +23,7 @@ const (
 	CallStarted         = "call.started"         // Data: Call
 	CallChanged         = "call.changed"         // Data: Call
 	CallEnded           = "call.ended"           // Data: Call
+	ParkingChanged      = "parking.changed"      // Data: Parked
 	LampsChanged        = "lamps.changed"        // Data: Lamps; for the house, no browser sees it
 	VoicemailReceived   = "voicemail.received"   // Data: Voicemail
 	VoicemailChanged    = "voicemail.changed"    // Data: Voicemail

@@ -50,6 +50,16 @@ type Call struct {
 // Lamps tells that what users are busy with changed, though nothing that the portal shows of a call did.
 type Lamps struct{ Users []store.ID }
 
+// Parked is a call that waits in a parking slot; a slot without a call is free again.
+type Parked struct {
+	Slot      string     `json:"slot"`
+	CallID    store.ID   `json:"call_id"`
+	Caller    Party      `json:"caller"`
+	ParkedBy  Party      `json:"parked_by"`
+	Since     time.Time  `json:"since"`
+	ReturnsAt *time.Time `json:"returns_at"`
+}
+
 // Voicemail tells that a mailbox changed.
 type Voicemail struct {
 	Mailbox   store.ID `json:"mailbox"`

@@ -133,6 +133,8 @@ type Outgoing struct {
 	Carried Carried
 	// Alert is the Alert-Info that makes phones ring another way; empty: none.
 	Alert string
+	// AutoAnswer asks the phone to answer by itself, in every way that makers have for it.
+	AutoAnswer bool
 	// Late leaves the offer to the callee: the INVITE describes no session.
 	Late bool
 	// MaxForwards is that of the incoming leg minus one; 0 means 70.

@@ -128,6 +128,7 @@ type Leg struct {
 
 	carried Carried // incoming: goes with the call; outgoing: was given with it
 	alert   string  // outgoing
+	auto    bool    // outgoing: the phone is to answer by itself
 	counted bool    // incoming: among those that are alike
 
 	shown      Identity    // who the peer was told it talks to

@@ -49,7 +49,7 @@ func (s *Server) Invite(ctx context.Context, o Outgoing) (*Leg, error) {
 	l.caller, l.self, l.shown = o.From, o.From.User, o.From
 	l.callID = token() + token()
 	l.sound, l.lateOffer = o.Sound, o.Late
-	l.carried, l.alert = o.Carried, o.Alert
+	l.carried, l.alert, l.auto = o.Carried, o.Alert, o.AutoAnswer
 	l.userAgent = o.To.UserAgent
 	l.maxForwards = o.MaxForwards
 	if l.maxForwards <= 0 || l.maxForwards > 255 {
@@ -94,6 +94,14 @@ func (l *Leg) dial(ctx context.Context, offer []byte) error {
 	}
 	for _, f := range l.carried.headers() {
 		req.AppendHeader(sipmsg.NewHeader(f.name, f.value))
+	}
+	if l.auto {
+		// RFC 5373 §4.1, and what makers had before it: Call-Info with answer-after, Alert-Info with info=alert-autoanswer.
+		req.AppendHeader(sipmsg.NewHeader("Answer-Mode", "Auto"))
+		req.AppendHeader(sipmsg.NewHeader("Call-Info", "<sip:"+hop.local.String()+">;answer-after=0"))
+		if l.alert == "" {
+			req.AppendHeader(sipmsg.NewHeader("Alert-Info", "<sip:"+hop.local.String()+">;info=alert-autoanswer;delay=0"))
+		}
 	}
 	if l.alert != "" {
 		req.AppendHeader(sipmsg.NewHeader("Alert-Info", l.alert))

@@ -31,7 +31,12 @@ type Account struct {
 	ParkingTimeout       time.Duration
 	InboundFaxLimit      int
 	OutboundFaxLimit     int
-	TraceDays            int // how long the SIP messages of a call are kept; 0: DefaultTraceDays
+	// FeatureCodes are the codes that are not the default ones, by name; see dialplan.Codes.
+	FeatureCodes map[string]string
+	SpeedDials   []SpeedDial // of everybody
+	// VoicemailDays is how long messages are kept; 0: for ever. VoicemailMax is how many a mailbox holds; 0: MaxMessages.
+	VoicemailDays, VoicemailMax int
+	TraceDays                   int // how long the SIP messages of a call are kept; 0: DefaultTraceDays
 
 	// ProvisioningToken is the secret part of the address that phones boot against; empty while none was generated.
 	ProvisioningToken Secret
@@ -44,6 +49,9 @@ type Account struct {
 
 // DefaultTraceDays is how long the messages of a call are kept unless the account says otherwise.
 const DefaultTraceDays = 30
+
+// MaxMessages is how many messages a mailbox holds at most.
+const MaxMessages = 1000
 
 // Validate returns FieldErrors, or nil.
 func (a *Account) Validate() error {
@@ -68,6 +76,18 @@ func (a *Account) Validate() error {
 	checkFaxLimit(&e, "inbound_fax_limit", a.InboundFaxLimit)
 	checkFaxLimit(&e, "outbound_fax_limit", a.OutboundFaxLimit)
 	a.Recording.check(&e)
+	checkSpeedDials(&e, "speed_dials", a.SpeedDials)
+	if a.VoicemailDays < 0 || a.VoicemailDays > 3650 {
+		e.Add("voicemail_days", "Messages can be kept for 0 (for ever) to 3650 days.")
+	}
+	if a.VoicemailMax < 0 || a.VoicemailMax > MaxMessages {
+		e.Add("voicemail_max", "A mailbox holds at most 1000 messages.")
+	}
+	for name, code := range a.FeatureCodes {
+		if code == "" || len(code) > 12 || strings.Trim(code, "0123456789*#-") != "" {
+			e.Add("feature_codes."+name, "A code has 1 to 12 digits, * and #.")
+		}
+	}
 	if a.TraceDays < 0 || a.TraceDays > 365 {
 		e.Add("trace_days", "Traces of calls can be kept for 1 to 365 days.")
 	}

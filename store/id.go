@@ -29,6 +29,8 @@ const (
 	PrefixText         = "txt_"
 	PrefixClip         = "clp_"
 	PrefixRecording    = "rec_"
+	PrefixRingGroup    = "grp_"
+	PrefixMailbox      = "mbx_"
 )
 
 const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"

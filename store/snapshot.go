@@ -1,12 +1,16 @@
 package store
 
+import "slices"
+
 // Snapshot is all that routing and signalling need of an account at one moment. It is immutable: readers share it.
 type Snapshot struct {
-	Account Account
-	Users   []User   // ordered by extension, then id
-	Devices []Device // ordered by id
-	Trunks  []Trunk  // ordered by id
-	Numbers []Number // ordered by number
+	Account   Account
+	Users     []User      // ordered by extension, then id
+	Devices   []Device    // ordered by id
+	Trunks    []Trunk     // ordered by id
+	Numbers   []Number    // ordered by number
+	Groups    []RingGroup // ordered by id
+	Mailboxes []Mailbox   // ordered by id
 
 	users     map[ID]*User
 	extension map[string]*User
@@ -15,6 +19,8 @@ type Snapshot struct {
 	trunks    map[ID]*Trunk
 	numbers   map[ID]*Number
 	e164      map[string]*Number
+	groups    map[ID]*RingGroup
+	mailboxes map[ID]*Mailbox
 }
 
 // NewSnapshot indexes the given rows; the caller must not change them afterwards.
@@ -59,6 +65,38 @@ func (s *Snapshot) WithTrunks(trunks []Trunk, numbers []Number) *Snapshot {
 		with.e164[numbers[i].Number] = &numbers[i]
 	}
 	return &with
+}
+
+// WithGroups returns the snapshot with ring groups and shared mailboxes; the caller must not change them afterwards.
+func (s *Snapshot) WithGroups(groups []RingGroup, mailboxes []Mailbox) *Snapshot {
+	with := *s
+	with.Groups, with.Mailboxes = groups, mailboxes
+	with.groups = make(map[ID]*RingGroup, len(groups))
+	for i := range groups {
+		with.groups[groups[i].ID] = &groups[i]
+	}
+	with.mailboxes = make(map[ID]*Mailbox, len(mailboxes))
+	for i := range mailboxes {
+		with.mailboxes[mailboxes[i].ID] = &mailboxes[i]
+	}
+	return &with
+}
+
+// Group returns the ring group with this id, or nil.
+func (s *Snapshot) Group(id ID) *RingGroup { return s.groups[id] }
+
+// Mailbox returns the shared mailbox with this id, or nil.
+func (s *Snapshot) Mailbox(id ID) *Mailbox { return s.mailboxes[id] }
+
+// MailboxesOf returns the shared mailboxes that a user hears.
+func (s *Snapshot) MailboxesOf(user ID) []*Mailbox {
+	var all []*Mailbox
+	for i := range s.Mailboxes {
+		if slices.Contains(s.Mailboxes[i].MemberIDs, user) {
+			all = append(all, &s.Mailboxes[i])
+		}
+	}
+	return all
 }
 
 // Trunk returns the trunk with this id, or nil.

@@ -148,11 +148,11 @@ func TestPINs(t *testing.T) {
 		"1111": false, "1234": false, "4321": false, "7890": false, "0987654321": false, "3210": false,
 		"4711": false, "1174": false, "47114711": false, // extension 4711
 	} {
-		if err := ValidatePIN(pin, "4711"); (err == nil) != good {
+		if err := ValidatePIN("voicemail.pin", pin, "4711"); (err == nil) != good {
 			t.Errorf("PIN %q: %v", pin, err)
 		}
 	}
-	if err := ValidatePIN("4711", ""); err != nil {
+	if err := ValidatePIN("voicemail.pin", "4711", ""); err != nil {
 		t.Errorf("without an extension: %v", err)
 	}
 }

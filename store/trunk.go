@@ -111,9 +111,9 @@ type Number struct {
 
 // Destination is where a call goes.
 type Destination struct {
-	Type   string // "user", "mailbox", "external", "hangup"
-	ID     ID     // of a user, for "user" and "mailbox"
-	Number string // for "external", E.164
+	Type   string // "user", "ring_group", "mailbox", "external", "parking", "hangup"
+	ID     ID     // of a user, a ring group or a mailbox; for "mailbox" also of the user whose it is
+	Number string // for "external" in E.164, for "parking" the slot
 }
 
 // The values of trunk fields.
@@ -274,16 +274,20 @@ func (n *Number) Validate() error {
 
 func (d Destination) check(e *FieldErrors, field string) {
 	switch d.Type {
-	case "user", "mailbox":
+	case "user", "ring_group", "mailbox":
 		if d.ID == "" {
-			e.Add(field, "Choose the user.")
+			e.Add(field, map[string]string{"user": "Choose the user.", "ring_group": "Choose the ring group.", "mailbox": "Choose the mailbox."}[d.Type])
 		}
 	case "external":
 		if !validPrefix(d.Number) || len(d.Number) < 5 {
 			e.Add(field, "An external number must be in international form: a plus sign and 4 to 15 digits.")
 		}
+	case "parking":
+		if d.Number != "" && (len(d.Number) > 6 || strings.Trim(d.Number, "0123456789") != "") {
+			e.Add(field, "A parking slot has at most 6 digits.")
+		}
 	case "hangup":
 	default:
-		e.Add(field, "Destination type must be user, mailbox, external or hangup.")
+		e.Add(field, "Destination type must be user, ring_group, mailbox, external, parking or hangup.")
 	}
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"net/mail"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -45,6 +44,15 @@ type User struct {
 	// RingTimeout is how long the user's devices ring before the call goes on.
 	RingTimeout time.Duration
 	Voicemail   Voicemail
+	FindMe      FindMe
+	Forward     Forward
+	// OneCall says that the user takes one call at a time: no call waiting, who talks is busy.
+	OneCall bool
+	// RejectAnonymous says that callers who withhold their number are refused.
+	RejectAnonymous bool
+	// PickupGroups are the names of the groups whose members take each other's calls by *8; none: the group of all who have none.
+	PickupGroups []string
+	SpeedDials   []SpeedDial
 
 	CreatedAt time.Time
 	UpdatedAt time.Time
@@ -54,7 +62,23 @@ type User struct {
 type Voicemail struct {
 	Enabled bool
 	// PINHash is the argon2id string of the PIN; empty: no access by PIN.
-	PINHash string
+	PINHash   string
+	Greetings Greetings
+}
+
+// Greetings are the audio clips that callers hear instead of ours; empty: ours.
+type Greetings struct {
+	Unavailable ID
+	Busy        ID // empty: Unavailable
+	Temporary   ID // in force until TemporaryUntil, before the others
+	// TemporaryUntil is when the temporary greeting ends; zero: when it is removed.
+	TemporaryUntil time.Time
+}
+
+func (g *Greetings) check(e *FieldErrors) {
+	if !g.TemporaryUntil.IsZero() && g.Temporary == "" {
+		e.Add("voicemail.temporary_until", "There is no temporary greeting that could end.")
+	}
 }
 
 // emergencyNumbers are those that no extension may hide.
@@ -89,27 +113,28 @@ func (u *User) Validate(extensionLength int) error {
 	}
 	if u.Extension != "" {
 		checkExtension(&e, "extension", u.Extension, extensionLength)
-		if slices.Contains(emergencyNumbers, u.Extension) {
-			e.Add("extension", u.Extension+" is an emergency number and cannot be an extension.")
-		}
+		checkNotEmergency(&e, "extension", u.Extension)
 	}
 	checkCountries(&e, "outbound_countries", u.OutboundCountries)
 	oneOf(&e, "recording", "Recording", u.Recording, recordingRules)
-	if u.RingTimeout < 5*time.Second || u.RingTimeout > 5*time.Minute {
-		e.Add("ring_timeout_s", "Ring time must be 5 to 300 seconds.")
-	}
+	checkRing(&e, "ring_timeout_s", u.RingTimeout)
+	u.FindMe.check(&e)
+	u.Forward.check(&e)
+	checkPickup(&e, "pickup_groups", u.PickupGroups)
+	checkSpeedDials(&e, "speed_dials", u.SpeedDials)
+	u.Voicemail.Greetings.check(&e)
 	return e.Err()
 }
 
 // ValidatePIN checks a voicemail PIN as typed: 4 to 10 digits and not guessable. Empty is valid and means no PIN.
-func ValidatePIN(pin, extension string) error {
+func ValidatePIN(field, pin, extension string) error {
 	var e FieldErrors
 	switch {
 	case pin == "":
 	case len(pin) < 4 || len(pin) > 10 || strings.Trim(pin, "0123456789") != "":
-		e.Add("voicemail.pin", "PIN must be 4 to 10 digits.")
+		e.Add(field, "PIN must be 4 to 10 digits.")
 	case weakPIN(pin, extension):
-		e.Add("voicemail.pin", "PIN is too easy to guess: no repeated digit, no counting up or down, not the extension.")
+		e.Add(field, "PIN is too easy to guess: no repeated digit, no counting up or down, not the extension.")
 	}
 	return e.Err()
 }

@@ -7,7 +7,7 @@ type Message struct {
 	ID        ID
 	AccountID ID
 	Version   int64
-	Mailbox   ID // usr_…
+	Mailbox   ID // usr_… or mbx_…
 	CallID    ID
 
 	CallerName   string
@@ -16,10 +16,16 @@ type Message struct {
 	ReceivedAt time.Time
 	Duration   time.Duration
 	Read       bool
+	Urgent     bool // the caller said so
+	// ForwardedBy is the user who sent it on; empty: it was left here.
+	ForwardedBy ID
 
 	// Recording is true while the caller still speaks; such a message is not listed and does not count.
 	Recording bool
 }
 
 // MailboxCounts is what a message lamp shows (RFC 3842).
-type MailboxCounts struct{ New, Old int }
+type MailboxCounts struct {
+	New, Old  int
+	NewUrgent int // of New
+}

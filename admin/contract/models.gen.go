@@ -288,10 +288,12 @@ func (e Codec) Valid() bool {
 
 // Defines values for DestinationType.
 const (
-	DestinationTypeExternal DestinationType = "external"
-	DestinationTypeHangup   DestinationType = "hangup"
-	DestinationTypeMailbox  DestinationType = "mailbox"
-	DestinationTypeUser     DestinationType = "user"
+	DestinationTypeExternal  DestinationType = "external"
+	DestinationTypeHangup    DestinationType = "hangup"
+	DestinationTypeMailbox   DestinationType = "mailbox"
+	DestinationTypeParking   DestinationType = "parking"
+	DestinationTypeRingGroup DestinationType = "ring_group"
+	DestinationTypeUser      DestinationType = "user"
 )
 
 // Valid indicates whether the value is a known member of the DestinationType enum.
@@ -302,6 +304,10 @@ func (e DestinationType) Valid() bool {
 	case DestinationTypeHangup:
 		return true
 	case DestinationTypeMailbox:
+		return true
+	case DestinationTypeParking:
+		return true
+	case DestinationTypeRingGroup:
 		return true
 	case DestinationTypeUser:
 		return true
@@ -355,6 +361,51 @@ func (e Digest) Valid() bool {
 	}
 }
 
+// Defines values for FeatureCodeArgument.
+const (
+	FeatureCodeArgumentDigits    FeatureCodeArgument = "digits"
+	FeatureCodeArgumentEmpty     FeatureCodeArgument = ""
+	FeatureCodeArgumentExtension FeatureCodeArgument = "extension"
+	FeatureCodeArgumentNumber    FeatureCodeArgument = "number"
+)
+
+// Valid indicates whether the value is a known member of the FeatureCodeArgument enum.
+func (e FeatureCodeArgument) Valid() bool {
+	switch e {
+	case FeatureCodeArgumentDigits:
+		return true
+	case FeatureCodeArgumentEmpty:
+		return true
+	case FeatureCodeArgumentExtension:
+		return true
+	case FeatureCodeArgumentNumber:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FindMeFallbackAction.
+const (
+	FindMeFallbackActionHangup    FindMeFallbackAction = "hangup"
+	FindMeFallbackActionRoute     FindMeFallbackAction = "route"
+	FindMeFallbackActionVoicemail FindMeFallbackAction = "voicemail"
+)
+
+// Valid indicates whether the value is a known member of the FindMeFallbackAction enum.
+func (e FindMeFallbackAction) Valid() bool {
+	switch e {
+	case FindMeFallbackActionHangup:
+		return true
+	case FindMeFallbackActionRoute:
+		return true
+	case FindMeFallbackActionVoicemail:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LegQualitySide.
 const (
 	LegQualitySideCallee LegQualitySide = "callee"
@@ -375,22 +426,22 @@ func (e LegQualitySide) Valid() bool {
 
 // Defines values for NumberFormat.
 const (
-	Digits   NumberFormat = "digits"
-	E164     NumberFormat = "e164"
-	N00      NumberFormat = "00"
-	National NumberFormat = "national"
+	NumberFormatDigits   NumberFormat = "digits"
+	NumberFormatE164     NumberFormat = "e164"
+	NumberFormatN00      NumberFormat = "00"
+	NumberFormatNational NumberFormat = "national"
 )
 
 // Valid indicates whether the value is a known member of the NumberFormat enum.
 func (e NumberFormat) Valid() bool {
 	switch e {
-	case Digits:
+	case NumberFormatDigits:
 		return true
-	case E164:
+	case NumberFormatE164:
 		return true
-	case N00:
+	case NumberFormatN00:
 		return true
-	case National:
+	case NumberFormatNational:
 		return true
 	default:
 		return false
@@ -469,6 +520,78 @@ func (e RecordingRule) Valid() bool {
 	case Inherit:
 		return true
 	case Never:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RingStrategy.
+const (
+	LeastRecent  RingStrategy = "least_recent"
+	Random       RingStrategy = "random"
+	RoundRobin   RingStrategy = "round_robin"
+	Sequential   RingStrategy = "sequential"
+	Simultaneous RingStrategy = "simultaneous"
+)
+
+// Valid indicates whether the value is a known member of the RingStrategy enum.
+func (e RingStrategy) Valid() bool {
+	switch e {
+	case LeastRecent:
+		return true
+	case Random:
+		return true
+	case RoundRobin:
+		return true
+	case Sequential:
+		return true
+	case Simultaneous:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RingTargetScreening.
+const (
+	RingTargetScreeningAmd         RingTargetScreening = "amd"
+	RingTargetScreeningBoth        RingTargetScreening = "both"
+	RingTargetScreeningLessThanNil RingTargetScreening = "<nil>"
+	RingTargetScreeningNone        RingTargetScreening = "none"
+	RingTargetScreeningPress1      RingTargetScreening = "press_1"
+)
+
+// Valid indicates whether the value is a known member of the RingTargetScreening enum.
+func (e RingTargetScreening) Valid() bool {
+	switch e {
+	case RingTargetScreeningAmd:
+		return true
+	case RingTargetScreeningBoth:
+		return true
+	case RingTargetScreeningLessThanNil:
+		return true
+	case RingTargetScreeningNone:
+		return true
+	case RingTargetScreeningPress1:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RingTargetType.
+const (
+	RingTargetTypeExternal RingTargetType = "external"
+	RingTargetTypeUser     RingTargetType = "user"
+)
+
+// Valid indicates whether the value is a known member of the RingTargetType enum.
+func (e RingTargetType) Valid() bool {
+	switch e {
+	case RingTargetTypeExternal:
+		return true
+	case RingTargetTypeUser:
 		return true
 	default:
 		return false
@@ -713,6 +836,9 @@ type Account struct {
 	// ExtensionLength Examples: 3
 	ExtensionLength int `json:"extension_length"`
 
+	// FeatureCodes Codes that differ from the default, by key.
+	FeatureCodes map[string]string `json:"feature_codes"`
+
 	// HoldMusicClipID Null for the built-in music.
 	HoldMusicClipID *NullableID `json:"hold_music_clip_id"`
 
@@ -737,6 +863,9 @@ type Account struct {
 	// Role The caller's role in it.
 	Role Role `json:"role"`
 
+	// SpeedDials For everybody.
+	SpeedDials []SpeedDial `json:"speed_dials"`
+
 	// Timezone Examples: Europe/Berlin
 	Timezone string `json:"timezone"`
 
@@ -753,6 +882,12 @@ type Account struct {
 	//
 	// Examples: 3
 	Version Version `json:"version"`
+
+	// VoicemailDays How long messages are kept; 0: for ever.
+	VoicemailDays int `json:"voicemail_days"`
+
+	// VoicemailMax How many messages a mailbox holds; 0: 1000.
+	VoicemailMax int `json:"voicemail_max"`
 }
 
 // AccountList defines model for AccountList.
@@ -775,20 +910,32 @@ type AccountPatch struct {
 	// ExtensionLength Refused while an existing extension has another length.
 	ExtensionLength *int `json:"extension_length,omitempty"`
 
+	// FeatureCodes By key; null: the default again.
+	FeatureCodes *map[string]*string `json:"feature_codes,omitempty"`
+
 	// HoldMusicClipID Null for the built-in music.
 	HoldMusicClipID *NullableID `json:"hold_music_clip_id,omitempty"`
 	InboundFaxLimit *int        `json:"inbound_fax_limit,omitempty"`
 	Name            *string     `json:"name,omitempty"`
 
 	// OutboundCountries Countries that may be called beside the account's own, ISO codes; "*": all.
-	OutboundCountries    *[]string             `json:"outbound_countries,omitempty"`
-	OutboundFaxLimit     *int                  `json:"outbound_fax_limit,omitempty"`
-	ParkingTimeoutS      *int                  `json:"parking_timeout_s,omitempty"`
-	Recording            *RecordingPolicyPatch `json:"recording,omitempty"`
-	RecordingEnabled     *bool                 `json:"recording_enabled,omitempty"`
-	Timezone             *string               `json:"timezone,omitempty"`
-	TraceDays            *int                  `json:"trace_days,omitempty"`
-	TranscriptionEnabled *bool                 `json:"transcription_enabled,omitempty"`
+	OutboundCountries *[]string             `json:"outbound_countries,omitempty"`
+	OutboundFaxLimit  *int                  `json:"outbound_fax_limit,omitempty"`
+	ParkingTimeoutS   *int                  `json:"parking_timeout_s,omitempty"`
+	Recording         *RecordingPolicyPatch `json:"recording,omitempty"`
+	RecordingEnabled  *bool                 `json:"recording_enabled,omitempty"`
+
+	// SpeedDials For everybody.
+	SpeedDials           *[]SpeedDial `json:"speed_dials,omitempty"`
+	Timezone             *string      `json:"timezone,omitempty"`
+	TraceDays            *int         `json:"trace_days,omitempty"`
+	TranscriptionEnabled *bool        `json:"transcription_enabled,omitempty"`
+
+	// VoicemailDays How long messages are kept; 0: for ever.
+	VoicemailDays *int `json:"voicemail_days,omitempty"`
+
+	// VoicemailMax How many messages a mailbox holds; 0: 1000.
+	VoicemailMax *int `json:"voicemail_max,omitempty"`
 }
 
 // Activity defines model for Activity.
@@ -1233,7 +1380,7 @@ type CreatedLine struct {
 	Username string `json:"username"`
 }
 
-// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
+// Destination Where calls go: `user`, `ring_group` and `mailbox` have an `id`, `external` has a `number`; `parking` may have a slot as `number`.
 type Destination struct {
 	ID     *string         `json:"id,omitempty"`
 	Number *string         `json:"number,omitempty"`
@@ -1431,6 +1578,62 @@ type DevicePatch struct {
 // Digest How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
 type Digest string
 
+// FeatureCode defines model for FeatureCode.
+type FeatureCode struct {
+	// Argument What is dialled behind it.
+	Argument FeatureCodeArgument `json:"argument"`
+
+	// Default Examples: *97
+	Default string `json:"default"`
+
+	// InCall Pressed during a call rather than dialled.
+	InCall bool `json:"in_call"`
+
+	// Key Examples: voicemail
+	Key string `json:"key"`
+
+	// Name Examples: own voicemail
+	Name string `json:"name"`
+
+	// Number Examples: *97
+	Number string `json:"number"`
+}
+
+// FeatureCodeArgument What is dialled behind it.
+type FeatureCodeArgument string
+
+// FeatureCodeList defines model for FeatureCodeList.
+type FeatureCodeList struct {
+	Items []FeatureCode `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+}
+
+// FindMe Where a user is looked for, step by step.
+type FindMe struct {
+	Enabled  *bool           `json:"enabled,omitempty"`
+	Fallback *FindMeFallback `json:"fallback,omitempty"`
+	Steps    *[]FindMeStep   `json:"steps,omitempty"`
+}
+
+// FindMeFallback defines model for FindMeFallback.
+type FindMeFallback struct {
+	Action      FindMeFallbackAction `json:"action"`
+	Destination *Destination         `json:"destination,omitempty"`
+}
+
+// FindMeFallbackAction defines model for FindMeFallback.Action.
+type FindMeFallbackAction string
+
+// FindMeStep Targets that ring together.
+type FindMeStep struct {
+	Targets []RingTarget `json:"targets"`
+
+	// TimeoutS Examples: 20
+	TimeoutS int `json:"timeout_s"`
+}
+
 // FlowQuality defines model for FlowQuality.
 type FlowQuality struct {
 	JitterMs float64 `json:"jitter_ms"`
@@ -1454,6 +1657,17 @@ type FlowSample struct {
 
 	// Mos Null (in the stream 0) when nothing was heard or reported.
 	Mos *float64 `json:"mos"`
+}
+
+// Forward Extensions or numbers that calls go to instead, as the user would dial them; null: not forwarded.
+type Forward struct {
+	Always   *string `json:"always,omitempty"`
+	Busy     *string `json:"busy,omitempty"`
+	NoAnswer *string `json:"no_answer,omitempty"`
+
+	// NoAnswerTimeoutS How long phones ring before; null: as long as they ring anyway.
+	NoAnswerTimeoutS *int    `json:"no_answer_timeout_s,omitempty"`
+	Unreachable      *string `json:"unreachable,omitempty"`
 }
 
 // ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
@@ -1648,10 +1862,67 @@ type LiveParty struct {
 	UserID string `json:"user_id"`
 }
 
+// Mailbox defines model for Mailbox.
+type Mailbox struct {
+	Counts MailboxCounts `json:"counts"`
+
+	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
+	CreatedAt Time `json:"created_at"`
+
+	// Extension Examples: 390
+	Extension *string `json:"extension"`
+	HasPin    bool    `json:"has_pin"`
+
+	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ID ID `json:"id"`
+
+	// MemberIds Users who hear the messages and whose lamps show them.
+	MemberIds []ID `json:"member_ids"`
+
+	// Name Examples: Sales
+	Name string `json:"name"`
+
+	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
+	UpdatedAt Time `json:"updated_at"`
+
+	// Version Grows by one with each change; for `If-Match`.
+	//
+	// Examples: 3
+	Version Version `json:"version"`
+}
+
 // MailboxCounts defines model for MailboxCounts.
 type MailboxCounts struct {
 	New int `json:"new"`
 	Old int `json:"old"`
+}
+
+// MailboxCreate defines model for MailboxCreate.
+type MailboxCreate struct {
+	Extension *string `json:"extension,omitempty"`
+	MemberIds *[]ID   `json:"member_ids,omitempty"`
+	Name      string  `json:"name"`
+
+	// Pin 4 to 10 digits, never answered.
+	Pin *string `json:"pin,omitempty"`
+}
+
+// MailboxList defines model for MailboxList.
+type MailboxList struct {
+	Items []Mailbox `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+}
+
+// MailboxPatch defines model for MailboxPatch.
+type MailboxPatch struct {
+	Extension *string `json:"extension,omitempty"`
+	MemberIds *[]ID   `json:"member_ids,omitempty"`
+	Name      *string `json:"name,omitempty"`
+
+	// Pin 4 to 10 digits, never answered; "" removes it.
+	Pin *string `json:"pin,omitempty"`
 }
 
 // MePatch defines model for MePatch.
@@ -1680,7 +1951,7 @@ type Number struct {
 	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
 	CreatedAt Time `json:"created_at"`
 
-	// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
+	// Destination Where calls go: `user`, `ring_group` and `mailbox` have an `id`, `external` has a `number`; `parking` may have a slot as `number`.
 	Destination Destination `json:"destination"`
 
 	// DestinationLabel In words.
@@ -1722,7 +1993,7 @@ type Number struct {
 
 // NumberCreate defines model for NumberCreate.
 type NumberCreate struct {
-	// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
+	// Destination Where calls go: `user`, `ring_group` and `mailbox` have an `id`, `external` has a `number`; `parking` may have a slot as `number`.
 	Destination Destination `json:"destination"`
 
 	// HoldMusicClipID What those hear who called the number; null: as the account says.
@@ -1759,7 +2030,7 @@ type NumberList struct {
 
 // NumberPatch defines model for NumberPatch.
 type NumberPatch struct {
-	// Destination Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`.
+	// Destination Where calls go: `user`, `ring_group` and `mailbox` have an `id`, `external` has a `number`; `parking` may have a slot as `number`.
 	Destination *Destination `json:"destination,omitempty"`
 
 	// HoldMusicClipID What those hear who called the number; null: as the account says.
@@ -1778,6 +2049,34 @@ type NumberPatch struct {
 
 // NumberStatus A pending number cannot be shown to others.
 type NumberStatus string
+
+// ParkedCall defines model for ParkedCall.
+type ParkedCall struct {
+	// CallID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	CallID   ID        `json:"call_id"`
+	Caller   LiveParty `json:"caller"`
+	ParkedBy LiveParty `json:"parked_by"`
+
+	// ReturnsAt When it rings back who parked it.
+	ReturnsAt *NullableTime `json:"returns_at"`
+
+	// Since Examples: 2026-03-02T10:01:03.120Z
+	Since Time `json:"since"`
+
+	// Slot Examples: 701
+	Slot string `json:"slot"`
+}
+
+// ParkingList defines model for ParkingList.
+type ParkingList struct {
+	Items []ParkedCall `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+
+	// Slots All slots of the account.
+	Slots []string `json:"slots"`
+}
 
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
@@ -2065,6 +2364,98 @@ type RegistrationList struct {
 	NextCursor *NextCursor `json:"next_cursor"`
 }
 
+// RingGroup defines model for RingGroup.
+type RingGroup struct {
+	// CallerPrefix Put before the caller's name.
+	//
+	// Examples: Sales:
+	CallerPrefix string `json:"caller_prefix"`
+
+	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
+	CreatedAt Time `json:"created_at"`
+
+	// Extension Examples: 300
+	Extension *string `json:"extension"`
+
+	// Fallback Where calls go: `user`, `ring_group` and `mailbox` have an `id`, `external` has a `number`; `parking` may have a slot as `number`.
+	Fallback Destination `json:"fallback"`
+
+	// FallbackLabel In words.
+	FallbackLabel string `json:"fallback_label"`
+
+	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ID      ID           `json:"id"`
+	Members []RingTarget `json:"members"`
+
+	// Name Examples: Sales
+	Name     string       `json:"name"`
+	Strategy RingStrategy `json:"strategy"`
+
+	// TimeoutS How long members ring: together, or each in turn.
+	//
+	// Examples: 20
+	TimeoutS int `json:"timeout_s"`
+
+	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
+	UpdatedAt Time `json:"updated_at"`
+
+	// Version Grows by one with each change; for `If-Match`.
+	//
+	// Examples: 3
+	Version Version `json:"version"`
+}
+
+// RingGroupCreate defines model for RingGroupCreate.
+type RingGroupCreate struct {
+	CallerPrefix *string `json:"caller_prefix,omitempty"`
+	Extension    *string `json:"extension,omitempty"`
+
+	// Fallback Where calls go: `user`, `ring_group` and `mailbox` have an `id`, `external` has a `number`; `parking` may have a slot as `number`.
+	Fallback *Destination  `json:"fallback,omitempty"`
+	Members  []RingTarget  `json:"members"`
+	Name     string        `json:"name"`
+	Strategy *RingStrategy `json:"strategy,omitempty"`
+	TimeoutS *int          `json:"timeout_s,omitempty"`
+}
+
+// RingGroupList defines model for RingGroupList.
+type RingGroupList struct {
+	Items []RingGroup `json:"items"`
+
+	// NextCursor Send as `cursor` for the next page; null on the last one.
+	NextCursor *NextCursor `json:"next_cursor"`
+}
+
+// RingGroupPatch defines model for RingGroupPatch.
+type RingGroupPatch struct {
+	CallerPrefix *string `json:"caller_prefix,omitempty"`
+	Extension    *string `json:"extension,omitempty"`
+
+	// Fallback Where calls go: `user`, `ring_group` and `mailbox` have an `id`, `external` has a `number`; `parking` may have a slot as `number`.
+	Fallback *Destination  `json:"fallback,omitempty"`
+	Members  *[]RingTarget `json:"members,omitempty"`
+	Name     *string       `json:"name,omitempty"`
+	Strategy *RingStrategy `json:"strategy,omitempty"`
+	TimeoutS *int          `json:"timeout_s,omitempty"`
+}
+
+// RingStrategy defines model for RingStrategy.
+type RingStrategy string
+
+// RingTarget A `user` has an `id`: all devices ring. `external` has a `number` and a `screening`: how who answers proves to be a person.
+type RingTarget struct {
+	ID        *string              `json:"id,omitempty"`
+	Number    *string              `json:"number,omitempty"`
+	Screening *RingTargetScreening `json:"screening,omitempty"`
+	Type      RingTargetType       `json:"type"`
+}
+
+// RingTargetScreening defines model for RingTarget.Screening.
+type RingTargetScreening string
+
+// RingTargetType defines model for RingTarget.Type.
+type RingTargetType string
+
 // Role defines model for Role.
 type Role string
 
@@ -2143,10 +2534,22 @@ type SessionCreate struct {
 
 // Settings defines model for Settings.
 type Settings struct {
+	// CallWaiting Phones ring also while the user talks; else the user is busy.
+	CallWaiting  bool `json:"call_waiting"`
 	DoNotDisturb bool `json:"do_not_disturb"`
 
+	// FindMe Where a user is looked for, step by step.
+	FindMe FindMe `json:"find_me"`
+
+	// Forward Extensions or numbers that calls go to instead, as the user would dial them; null: not forwarded.
+	Forward Forward `json:"forward"`
+
+	// RejectAnonymous Callers from outside who withhold their number are refused.
+	RejectAnonymous bool `json:"reject_anonymous"`
+
 	// RingTimeoutS Examples: 25
-	RingTimeoutS int `json:"ring_timeout_s"`
+	RingTimeoutS int         `json:"ring_timeout_s"`
+	SpeedDials   []SpeedDial `json:"speed_dials"`
 
 	// Version Grows by one with each change; for `If-Match`.
 	//
@@ -2157,9 +2560,21 @@ type Settings struct {
 
 // SettingsPatch defines model for SettingsPatch.
 type SettingsPatch struct {
-	DoNotDisturb *bool                   `json:"do_not_disturb,omitempty"`
-	RingTimeoutS *int                    `json:"ring_timeout_s,omitempty"`
-	Voicemail    *VoicemailSettingsPatch `json:"voicemail,omitempty"`
+	// CallWaiting Phones ring also while the user talks; else the user is busy.
+	CallWaiting  *bool `json:"call_waiting,omitempty"`
+	DoNotDisturb *bool `json:"do_not_disturb,omitempty"`
+
+	// FindMe Where a user is looked for, step by step.
+	FindMe *FindMe `json:"find_me,omitempty"`
+
+	// Forward Extensions or numbers that calls go to instead, as the user would dial them; null: not forwarded.
+	Forward *Forward `json:"forward,omitempty"`
+
+	// RejectAnonymous Callers from outside who withhold their number are refused.
+	RejectAnonymous *bool                   `json:"reject_anonymous,omitempty"`
+	RingTimeoutS    *int                    `json:"ring_timeout_s,omitempty"`
+	SpeedDials      *[]SpeedDial            `json:"speed_dials,omitempty"`
+	Voicemail       *VoicemailSettingsPatch `json:"voicemail,omitempty"`
 }
 
 // Setup defines model for Setup.
@@ -2246,6 +2661,13 @@ type SimulationStep struct {
 
 	// Detail Examples: Bob Cho (102): 1 phone, 25 s
 	Detail string `json:"detail"`
+}
+
+// SpeedDial defines model for SpeedDial.
+type SpeedDial struct {
+	Index  int     `json:"index"`
+	Name   *string `json:"name,omitempty"`
+	Number string  `json:"number"`
 }
 
 // Time Examples: 2026-03-02T10:01:03.120Z
@@ -2671,6 +3093,9 @@ type TrunkTransport string
 
 // User defines model for User.
 type User struct {
+	// CallWaiting Phones ring also while the user talks; else the user is busy.
+	CallWaiting bool `json:"call_waiting"`
+
 	// CreatedAt Examples: 2026-03-02T10:01:03.120Z
 	CreatedAt    Time         `json:"created_at"`
 	Devices      []UserDevice `json:"devices"`
@@ -2681,6 +3106,12 @@ type User struct {
 
 	// Extension Examples: 101
 	Extension *string `json:"extension"`
+
+	// FindMe Where a user is looked for, step by step.
+	FindMe FindMe `json:"find_me"`
+
+	// Forward Extensions or numbers that calls go to instead, as the user would dial them; null: not forwarded.
+	Forward Forward `json:"forward"`
 
 	// HasPassword Whether the user can sign in.
 	HasPassword bool `json:"has_password"`
@@ -2703,12 +3134,19 @@ type User struct {
 	// OutboundNumberID The number that calls to the outside show; null: the account's default.
 	OutboundNumberID *NullableID `json:"outbound_number_id"`
 
+	// PickupGroups Whose members take each other's calls by *8; none: the group of all who have none.
+	PickupGroups []string `json:"pickup_groups"`
+
 	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
 	Recording RecordingRule `json:"recording"`
 
+	// RejectAnonymous Callers from outside who withhold their number are refused.
+	RejectAnonymous bool `json:"reject_anonymous"`
+
 	// RingTimeoutS Examples: 25
-	RingTimeoutS int  `json:"ring_timeout_s"`
-	Role         Role `json:"role"`
+	RingTimeoutS int         `json:"ring_timeout_s"`
+	Role         Role        `json:"role"`
+	SpeedDials   []SpeedDial `json:"speed_dials"`
 
 	// UpdatedAt Examples: 2026-03-02T10:01:03.120Z
 	UpdatedAt Time `json:"updated_at"`
@@ -2725,6 +3163,8 @@ type User struct {
 
 // UserCreate defines model for UserCreate.
 type UserCreate struct {
+	// CallWaiting Phones ring also while the user talks; else the user is busy.
+	CallWaiting  *bool `json:"call_waiting,omitempty"`
 	DoNotDisturb *bool `json:"do_not_disturb,omitempty"`
 
 	// Email Examples: bob@acme.test
@@ -2732,6 +3172,12 @@ type UserCreate struct {
 
 	// Extension Examples: 102
 	Extension *string `json:"extension,omitempty"`
+
+	// FindMe Where a user is looked for, step by step.
+	FindMe *FindMe `json:"find_me,omitempty"`
+
+	// Forward Extensions or numbers that calls go to instead, as the user would dial them; null: not forwarded.
+	Forward *Forward `json:"forward,omitempty"`
 
 	// HoldMusicClipID What those hear whom the user holds; null: as the number or the account says.
 	HoldMusicClipID *NullableID `json:"hold_music_clip_id,omitempty"`
@@ -2748,12 +3194,19 @@ type UserCreate struct {
 	// Password Temporary password, at least 12 characters; without one the user cannot sign in.
 	Password *string `json:"password,omitempty"`
 
+	// PickupGroups Whose members take each other's calls by *8; none: the group of all who have none.
+	PickupGroups *[]string `json:"pickup_groups,omitempty"`
+
 	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
-	Recording    *RecordingRule          `json:"recording,omitempty"`
-	RingTimeoutS *int                    `json:"ring_timeout_s,omitempty"`
-	Role         *Role                   `json:"role,omitempty"`
-	Username     *string                 `json:"username,omitempty"`
-	Voicemail    *VoicemailSettingsPatch `json:"voicemail,omitempty"`
+	Recording *RecordingRule `json:"recording,omitempty"`
+
+	// RejectAnonymous Callers from outside who withhold their number are refused.
+	RejectAnonymous *bool                   `json:"reject_anonymous,omitempty"`
+	RingTimeoutS    *int                    `json:"ring_timeout_s,omitempty"`
+	Role            *Role                   `json:"role,omitempty"`
+	SpeedDials      *[]SpeedDial            `json:"speed_dials,omitempty"`
+	Username        *string                 `json:"username,omitempty"`
+	Voicemail       *VoicemailSettingsPatch `json:"voicemail,omitempty"`
 }
 
 // UserDevice defines model for UserDevice.
@@ -2779,9 +3232,17 @@ type UserList struct {
 
 // UserPatch defines model for UserPatch.
 type UserPatch struct {
+	// CallWaiting Phones ring also while the user talks; else the user is busy.
+	CallWaiting  *bool   `json:"call_waiting,omitempty"`
 	DoNotDisturb *bool   `json:"do_not_disturb,omitempty"`
 	Email        *string `json:"email,omitempty"`
 	Extension    *string `json:"extension,omitempty"`
+
+	// FindMe Where a user is looked for, step by step.
+	FindMe *FindMe `json:"find_me,omitempty"`
+
+	// Forward Extensions or numbers that calls go to instead, as the user would dial them; null: not forwarded.
+	Forward *Forward `json:"forward,omitempty"`
 
 	// HoldMusicClipID What those hear whom the user holds; null: as the number or the account says.
 	HoldMusicClipID *NullableID `json:"hold_music_clip_id,omitempty"`
@@ -2796,12 +3257,19 @@ type UserPatch struct {
 	// Password At least 12 characters.
 	Password *string `json:"password,omitempty"`
 
+	// PickupGroups Whose members take each other's calls by *8; none: the group of all who have none.
+	PickupGroups *[]string `json:"pickup_groups,omitempty"`
+
 	// Recording `inherit`: as the account says. What must not be recorded is not recorded, whoever else is in the call.
-	Recording    *RecordingRule          `json:"recording,omitempty"`
-	RingTimeoutS *int                    `json:"ring_timeout_s,omitempty"`
-	Role         *Role                   `json:"role,omitempty"`
-	Username     *string                 `json:"username,omitempty"`
-	Voicemail    *VoicemailSettingsPatch `json:"voicemail,omitempty"`
+	Recording *RecordingRule `json:"recording,omitempty"`
+
+	// RejectAnonymous Callers from outside who withhold their number are refused.
+	RejectAnonymous *bool                   `json:"reject_anonymous,omitempty"`
+	RingTimeoutS    *int                    `json:"ring_timeout_s,omitempty"`
+	Role            *Role                   `json:"role,omitempty"`
+	SpeedDials      *[]SpeedDial            `json:"speed_dials,omitempty"`
+	Username        *string                 `json:"username,omitempty"`
+	Voicemail       *VoicemailSettingsPatch `json:"voicemail,omitempty"`
 }
 
 // Version Grows by one with each change; for `If-Match`.
@@ -2820,6 +3288,9 @@ type VoicemailMessage struct {
 	// DurationS Examples: 12.4
 	DurationS float64 `json:"duration_s"`
 
+	// ForwardedBy User who sent it on.
+	ForwardedBy *NullableID `json:"forwarded_by"`
+
 	// ID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 	ID ID `json:"id"`
 
@@ -2831,6 +3302,9 @@ type VoicemailMessage struct {
 	ReceivedAt Time    `json:"received_at"`
 	Summary    *string `json:"summary"`
 	Transcript *string `json:"transcript"`
+
+	// Urgent The caller said so.
+	Urgent bool `json:"urgent"`
 
 	// Version Grows by one with each change; for `If-Match`.
 	//
@@ -2849,25 +3323,51 @@ type VoicemailMessageList struct {
 
 // VoicemailMessagePatch defines model for VoicemailMessagePatch.
 type VoicemailMessagePatch struct {
-	Read *bool `json:"read,omitempty"`
+	// Mailbox Another mailbox that the caller may open: the message moves there and is new.
+	//
+	// Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	Mailbox *ID   `json:"mailbox,omitempty"`
+	Read    *bool `json:"read,omitempty"`
 }
 
 // VoicemailSettings defines model for VoicemailSettings.
 type VoicemailSettings struct {
-	Enabled bool `json:"enabled"`
+	// BusyGreetingClipID Heard instead while the user talks.
+	BusyGreetingClipID *NullableID `json:"busy_greeting_clip_id"`
+	Enabled            bool        `json:"enabled"`
+
+	// GreetingClipID Audio clip that callers hear; null for ours.
+	GreetingClipID *NullableID `json:"greeting_clip_id"`
 
 	// HasPin Whether messages can be heard with a PIN.
 	HasPin bool `json:"has_pin"`
+
+	// TemporaryGreetingClipID Heard instead of both.
+	TemporaryGreetingClipID *NullableID `json:"temporary_greeting_clip_id"`
+
+	// TemporaryUntil When the temporary greeting ends; null when it is removed.
+	TemporaryUntil *NullableTime `json:"temporary_until"`
 }
 
 // VoicemailSettingsPatch defines model for VoicemailSettingsPatch.
 type VoicemailSettingsPatch struct {
-	Enabled *bool `json:"enabled,omitempty"`
+	// BusyGreetingClipID Heard instead while the user talks.
+	BusyGreetingClipID *NullableID `json:"busy_greeting_clip_id,omitempty"`
+	Enabled            *bool       `json:"enabled,omitempty"`
+
+	// GreetingClipID Audio clip that callers hear; null for ours.
+	GreetingClipID *NullableID `json:"greeting_clip_id,omitempty"`
 
 	// Pin 4 to 10 digits, never answered; "" removes it.
 	//
 	// Examples: 4862
 	Pin *string `json:"pin,omitempty"`
+
+	// TemporaryGreetingClipID Heard instead of both.
+	TemporaryGreetingClipID *NullableID `json:"temporary_greeting_clip_id,omitempty"`
+
+	// TemporaryUntil When the temporary greeting ends; null when it is removed.
+	TemporaryUntil *NullableTime `json:"temporary_until,omitempty"`
 }
 
 // WrittenNumber defines model for WrittenNumber.
@@ -2906,6 +3406,9 @@ type DeviceID = ID
 // From defines model for From.
 type From = time.Time
 
+// GroupID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+type GroupID = ID
+
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
@@ -2920,6 +3423,9 @@ type Limit = int
 
 // LineID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type LineID = ID
+
+// MailboxID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+type MailboxID = ID
 
 // MessageID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 type MessageID = ID
@@ -3103,6 +3609,30 @@ type ListLampsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListMailboxesParams defines parameters for ListMailboxes.
+type ListMailboxesParams struct {
+	// Limit Most items of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Q Search text.
+	Q *Search `form:"q,omitempty" json:"q,omitempty"`
+}
+
+// DeleteMailboxParams defines parameters for DeleteMailbox.
+type DeleteMailboxParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateMailboxParams defines parameters for UpdateMailbox.
+type UpdateMailboxParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListNumbersParams defines parameters for ListNumbers.
 type ListNumbersParams struct {
 	// Limit Most items of a page.
@@ -3176,6 +3706,30 @@ type GetRecordingAudioParams struct {
 // GetRecordingPeaksParams defines parameters for GetRecordingPeaks.
 type GetRecordingPeaksParams struct {
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
+}
+
+// ListRingGroupsParams defines parameters for ListRingGroups.
+type ListRingGroupsParams struct {
+	// Limit Most items of a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Q Search text.
+	Q *Search `form:"q,omitempty" json:"q,omitempty"`
+}
+
+// DeleteRingGroupParams defines parameters for DeleteRingGroup.
+type DeleteRingGroupParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateRingGroupParams defines parameters for UpdateRingGroup.
+type UpdateRingGroupParams struct {
+	// IfMatch The version that was read, in quotes; 412 when it is stale.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListTrunksParams defines parameters for ListTrunks.
@@ -3311,6 +3865,15 @@ type UpdateDeviceJSONRequestBody = DevicePatch
 // UpdateDeviceApplicationMergePatchPlusJSONRequestBody defines body for UpdateDevice for application/merge-patch+json ContentType.
 type UpdateDeviceApplicationMergePatchPlusJSONRequestBody = DevicePatch
 
+// CreateMailboxJSONRequestBody defines body for CreateMailbox for application/json ContentType.
+type CreateMailboxJSONRequestBody = MailboxCreate
+
+// UpdateMailboxJSONRequestBody defines body for UpdateMailbox for application/json ContentType.
+type UpdateMailboxJSONRequestBody = MailboxPatch
+
+// UpdateMailboxApplicationMergePatchPlusJSONRequestBody defines body for UpdateMailbox for application/merge-patch+json ContentType.
+type UpdateMailboxApplicationMergePatchPlusJSONRequestBody = MailboxPatch
+
 // CreateNumberJSONRequestBody defines body for CreateNumber for application/json ContentType.
 type CreateNumberJSONRequestBody = NumberCreate
 
@@ -3319,6 +3882,15 @@ type UpdateNumberJSONRequestBody = NumberPatch
 
 // UpdateNumberApplicationMergePatchPlusJSONRequestBody defines body for UpdateNumber for application/merge-patch+json ContentType.
 type UpdateNumberApplicationMergePatchPlusJSONRequestBody = NumberPatch
+
+// CreateRingGroupJSONRequestBody defines body for CreateRingGroup for application/json ContentType.
+type CreateRingGroupJSONRequestBody = RingGroupCreate
+
+// UpdateRingGroupJSONRequestBody defines body for UpdateRingGroup for application/json ContentType.
+type UpdateRingGroupJSONRequestBody = RingGroupPatch
+
+// UpdateRingGroupApplicationMergePatchPlusJSONRequestBody defines body for UpdateRingGroup for application/merge-patch+json ContentType.
+type UpdateRingGroupApplicationMergePatchPlusJSONRequestBody = RingGroupPatch
 
 // SimulateJSONRequestBody defines body for Simulate for application/json ContentType.
 type SimulateJSONRequestBody = SimulationRequest

@@ -46,8 +46,9 @@ type house struct {
 
 	setupToken string // shown on the console while nobody can sign in
 	ready      *readiness
-	preload    sync.WaitGroup // of sounds, behind the start, and who minds the memory
-	rest       func()         // ends the latter; nil before that
+	preload    sync.WaitGroup     // of sounds, behind the start, and who minds the memory
+	rest       func()             // ends the latter; nil before that
+	done       context.CancelFunc // ends the chores
 }
 
 // serve runs the house until ctx ends, then lets running calls finish.
@@ -153,6 +154,13 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 		defer h.preload.Done()
 		mindMemory(minding)
 	}()
+	doing, done := context.WithCancel(context.WithoutCancel(ctx))
+	h.done = done
+	h.preload.Add(1)
+	go func() {
+		defer h.preload.Done()
+		h.doChores(doing)
+	}()
 	return h, nil
 }
 
@@ -171,6 +179,9 @@ func withAdvice(err error, cfg *config) error {
 // A second signal skips the waiting.
 func (h *house) close() error {
 	h.ready.set(false)
+	if h.done != nil {
+		h.done() // what comes due now is done after the next start
+	}
 	var errs []error
 	again, stop := secondSignal()
 	defer stop()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,9 +17,9 @@ import (
 const accountColumns = `id, version, name, email, timezone, country, billing_address, extension_length, hold_music_clip_id,
 	transcription_enabled, recording_enabled, parking_timeout_ms, inbound_fax_limit, outbound_fax_limit,
 	provisioning_token_sealed, phone_admin_password_sealed, created_at, updated_at,
-	default_outbound_number_id, outbound_countries, trace_days, recording`
+	default_outbound_number_id, outbound_countries, trace_days, feature_codes, speed_dials, voicemail_days, voicemail_max, recording`
 
-const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, email = excluded.email,
 	timezone = excluded.timezone, country = excluded.country, billing_address = excluded.billing_address,
 	extension_length = excluded.extension_length, hold_music_clip_id = excluded.hold_music_clip_id,
@@ -26,7 +27,8 @@ const upsertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?,?
 	parking_timeout_ms = excluded.parking_timeout_ms, inbound_fax_limit = excluded.inbound_fax_limit,
 	outbound_fax_limit = excluded.outbound_fax_limit, provisioning_token_sealed = excluded.provisioning_token_sealed,
 	phone_admin_password_sealed = excluded.phone_admin_password_sealed, updated_at = excluded.updated_at,
-	default_outbound_number_id = excluded.default_outbound_number_id, outbound_countries = excluded.outbound_countries, trace_days = excluded.trace_days, recording = excluded.recording`
+	default_outbound_number_id = excluded.default_outbound_number_id, outbound_countries = excluded.outbound_countries, trace_days = excluded.trace_days,
+	feature_codes = excluded.feature_codes, speed_dials = excluded.speed_dials, voicemail_days = excluded.voicemail_days, voicemail_max = excluded.voicemail_max, recording = excluded.recording`
 
 func accountRow(v *vault, a *store.Account) []any {
 	return []any{
@@ -35,8 +37,17 @@ func accountRow(v *vault, a *store.Account) []any {
 		v.seal(a.ProvisioningToken, "accounts", a.ID, "provisioning_token"),
 		v.seal(a.PhoneAdminPassword, "accounts", a.ID, "phone_admin_password"),
 		micros(a.CreatedAt), micros(a.UpdatedAt),
-		a.DefaultOutboundNumberID, list(a.OutboundCountries), a.TraceDays, string(encode(a.Recording)),
+		a.DefaultOutboundNumberID, list(a.OutboundCountries), a.TraceDays, codesText(a.FeatureCodes), list(a.SpeedDials), a.VoicemailDays, a.VoicemailMax, string(encode(a.Recording)),
 	}
+}
+
+const noCodes = "{}"
+
+func codesText(codes map[string]string) string {
+	if len(codes) == 0 {
+		return noCodes
+	}
+	return string(encode(codes))
 }
 
 func loadAccounts(ctx context.Context, q querier, v *vault) ([]store.Account, error) {
@@ -45,15 +56,21 @@ func loadAccounts(ctx context.Context, q querier, v *vault) ([]store.Account, er
 		var a store.Account
 		var parking, created, updated int64
 		var token, password []byte
-		var countries, recording string
+		var countries, codes, dials, recording string
 		err := scan(&a.ID, &a.Version, &a.Name, &a.Email, &a.Timezone, &a.Country, &a.BillingAddress, &a.ExtensionLength,
 			&a.HoldMusicClipID, &a.TranscriptionEnabled, &a.RecordingEnabled, &parking, &a.InboundFaxLimit, &a.OutboundFaxLimit,
-			&token, &password, &created, &updated, &a.DefaultOutboundNumberID, &countries, &a.TraceDays, &recording)
+			&token, &password, &created, &updated, &a.DefaultOutboundNumberID, &countries, &a.TraceDays,
+			&codes, &dials, &a.VoicemailDays, &a.VoicemailMax, &recording)
 		if err != nil {
 			return err
 		}
-		if err := unlist(countries, &a.OutboundCountries); err != nil {
+		if err := cmp.Or(unlist(countries, &a.OutboundCountries), unlist(dials, &a.SpeedDials)); err != nil {
 			return err
+		}
+		if codes != noCodes {
+			if err := json.Unmarshal([]byte(codes), &a.FeatureCodes); err != nil {
+				return err
+			}
 		}
 		if err := json.Unmarshal([]byte(recording), &a.Recording); err != nil {
 			return err
@@ -93,6 +110,10 @@ func accountFields(a *store.Account) []field {
 		{name: "inbound_fax_limit", value: a.InboundFaxLimit},
 		{name: "outbound_fax_limit", value: a.OutboundFaxLimit},
 		{name: "trace_days", value: a.TraceDays},
+		{name: "feature_codes", value: a.FeatureCodes},
+		{name: "speed_dials", value: dialFields(a.SpeedDials)},
+		{name: "voicemail_days", value: a.VoicemailDays},
+		{name: "voicemail_max", value: a.VoicemailMax},
 		{name: "provisioning_token", value: a.ProvisioningToken, secret: true},
 		{name: "phone_admin_password", value: a.PhoneAdminPassword, secret: true},
 	}
@@ -134,7 +155,13 @@ func (tx *Tx) SaveAccount(a *store.Account, ifVersion int64) error {
 	if err := tx.checkClip("hold_music_clip_id", a.HoldMusicClipID); err != nil {
 		return err
 	}
-	a.OutboundCountries = sorted(a.OutboundCountries)
+	a.OutboundCountries, a.FeatureCodes = sorted(a.OutboundCountries), maps.Clone(a.FeatureCodes)
+	if len(a.FeatureCodes) == 0 {
+		a.FeatureCodes = nil // as it will be read again
+	}
+	if len(a.SpeedDials) == 0 {
+		a.SpeedDials = nil
+	}
 	if err := tx.extensionsFit(a.ExtensionLength); err != nil {
 		return err
 	}
@@ -163,19 +190,32 @@ const listed = 10
 
 // extensionsFit refuses a length that existing extensions do not have, and names them.
 func (tx *Tx) extensionsFit(length int) error {
-	var wrong []*store.User
-	for _, u := range tx.users {
-		if u.Extension != "" && len(u.Extension) != length {
-			wrong = append(wrong, u)
+	type holder struct {
+		extension, name string
+		id              store.ID
+	}
+	var wrong []holder
+	look := func(extension, name string, id store.ID) {
+		if extension != "" && len(extension) != length {
+			wrong = append(wrong, holder{extension, name, id})
 		}
+	}
+	for id, u := range tx.users {
+		look(u.Extension, u.Name, id)
+	}
+	for id, g := range tx.groups {
+		look(g.Extension, g.Name, id)
+	}
+	for id, m := range tx.boxes {
+		look(m.Extension, m.Name, id)
 	}
 	if len(wrong) == 0 {
 		return nil
 	}
-	slices.SortFunc(wrong, func(a, b *store.User) int { return cmp.Compare(a.Extension, b.Extension) })
+	slices.SortFunc(wrong, func(a, b holder) int { return cmp.Compare(a.extension, b.extension) })
 	var names []string
-	for _, u := range wrong[:min(listed, len(wrong))] {
-		names = append(names, fmt.Sprintf("%s (%s)", u.Extension, u.Name))
+	for _, h := range wrong[:min(listed, len(wrong))] {
+		names = append(names, fmt.Sprintf("%s (%s)", h.extension, h.name))
 	}
 	more := ""
 	if n := len(wrong) - listed; n > 0 {
@@ -184,6 +224,6 @@ func (tx *Tx) extensionsFit(length int) error {
 	return store.ConflictError{
 		Field:   "extension_length",
 		Problem: fmt.Sprintf("Extension length cannot be %d while these extensions exist: %s%s.", length, strings.Join(names, ", "), more),
-		With:    wrong[0].ID,
+		With:    wrong[0].id,
 	}
 }

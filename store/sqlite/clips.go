@@ -159,7 +159,7 @@ func (tx *Tx) DeleteClip(id store.ID, ifVersion int64) error {
 		if n := len(users) - listed; n > 0 {
 			more, users = fmt.Sprintf(" and %d more", n), users[:listed]
 		}
-		return store.ConflictError{Field: "id", Problem: fmt.Sprintf("%s is the hold music of %s%s. Choose another one there first.", c.Name, strings.Join(users, ", "), more), With: id}
+		return store.ConflictError{Field: "id", Problem: fmt.Sprintf("%s is hold music or greeting of %s%s. Choose another one there first.", c.Name, strings.Join(users, ", "), more), With: id}
 	}
 	if err := tx.exec("delete clip", `DELETE FROM audio_clips WHERE id = ?`, id); err != nil {
 		return err
@@ -176,7 +176,8 @@ func (tx *Tx) clipUsers(id store.ID) []string {
 		names = append(names, "the account")
 	}
 	for _, u := range tx.Users() {
-		if u.HoldMusicClipID == id {
+		g := u.Voicemail.Greetings
+		if id == u.HoldMusicClipID || id == g.Unavailable || id == g.Busy || id == g.Temporary {
 			names = append(names, u.Name)
 		}
 	}

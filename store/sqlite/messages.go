@@ -14,12 +14,14 @@ import (
 	"pbx/store"
 )
 
-const messageColumns = `id, account_id, version, mailbox, call_id, caller_name, caller_number, received_at, duration_ms, read, recording`
+const messageColumns = `id, account_id, version, mailbox, call_id, caller_name, caller_number, received_at, duration_ms, read, recording,
+	urgent, forwarded_by`
 
 func scanMessage(scan scanner) (store.Message, error) {
 	var m store.Message
 	var received, duration int64
-	err := scan(&m.ID, &m.AccountID, &m.Version, &m.Mailbox, &m.CallID, &m.CallerName, &m.CallerNumber, &received, &duration, &m.Read, &m.Recording)
+	err := scan(&m.ID, &m.AccountID, &m.Version, &m.Mailbox, &m.CallID, &m.CallerName, &m.CallerNumber, &received, &duration, &m.Read, &m.Recording,
+		&m.Urgent, &m.ForwardedBy)
 	m.ReceivedAt, m.Duration = fromMicros(received), time.Duration(duration)*time.Millisecond
 	return m, err
 }
@@ -69,8 +71,8 @@ func messageOf(ctx context.Context, q querier, account, id store.ID) (store.Mess
 // countMailbox counts the messages of one mailbox.
 func countMailbox(ctx context.Context, q querier, m mailbox) (store.MailboxCounts, error) {
 	var n store.MailboxCounts
-	err := q.QueryRowContext(ctx, `SELECT coalesce(sum(read = 0), 0), coalesce(sum(read = 1), 0) FROM messages
-		WHERE mailbox = ? AND recording = 0 AND account_id = ?`, m.id, m.account).Scan(&n.New, &n.Old)
+	err := q.QueryRowContext(ctx, `SELECT coalesce(sum(read = 0), 0), coalesce(sum(read = 1), 0), coalesce(sum(read = 0 AND urgent = 1), 0) FROM messages
+		WHERE mailbox = ? AND recording = 0 AND account_id = ?`, m.id, m.account).Scan(&n.New, &n.Old, &n.NewUrgent)
 	return n, err
 }
 
@@ -88,6 +90,47 @@ func (tx *Tx) SetMessageRead(id store.ID, read bool) error {
 	}
 	detail := change{Before: map[string]any{"read": m.Read}, After: map[string]any{"read": read}}
 	tx.changedObject("message", "update", id, m.Version+1, []store.ID{m.Mailbox}, detail)
+	tx.touchMailbox(m)
+	return nil
+}
+
+// SetMessageUrgent says whether the caller called a message urgent.
+func (tx *Tx) SetMessageUrgent(id store.ID, urgent bool) error {
+	m, err := messageOf(tx.ctx, tx.sql, tx.id, id)
+	if err != nil {
+		return readError("read message", err)
+	}
+	if m.Urgent == urgent {
+		return nil
+	}
+	if err := tx.exec("mark message", `UPDATE messages SET urgent = ?, version = version + 1 WHERE id = ?`, urgent, id); err != nil {
+		return err
+	}
+	detail := change{Before: map[string]any{"urgent": m.Urgent}, After: map[string]any{"urgent": urgent}}
+	tx.changedObject("message", "update", id, m.Version+1, []store.ID{m.Mailbox}, detail)
+	tx.touchMailbox(m)
+	return nil
+}
+
+// MoveMessage puts a message into another mailbox, where it is new.
+func (tx *Tx) MoveMessage(id, to store.ID) error {
+	m, err := messageOf(tx.ctx, tx.sql, tx.id, id)
+	if err != nil {
+		return readError("read message", err)
+	}
+	if err := tx.checkDestination("mailbox", store.Destination{Type: "mailbox", ID: to}); err != nil {
+		return err
+	}
+	if m.Mailbox == to {
+		return nil
+	}
+	if err := tx.exec("move message", `UPDATE messages SET mailbox = ?, read = 0, version = version + 1 WHERE id = ?`, to, id); err != nil {
+		return err
+	}
+	detail := change{Before: map[string]any{"mailbox": m.Mailbox}, After: map[string]any{"mailbox": to}}
+	tx.changedObject("message", "update", id, m.Version+1, []store.ID{m.Mailbox, to}, detail)
+	tx.touchMailbox(m)
+	m.Mailbox = to
 	tx.touchMailbox(m)
 	return nil
 }
@@ -136,7 +179,7 @@ func (db *DB) RemoveMessage(ctx context.Context, who store.Actor, account, id st
 // listed nor counted.
 func (db *DB) BeginMessage(ctx context.Context, m *store.Message) error {
 	s := db.Snapshot(m.AccountID)
-	if s == nil || s.User(m.Mailbox) == nil {
+	if s == nil || s.User(m.Mailbox) == nil && s.Mailbox(m.Mailbox) == nil {
 		return store.ErrNotFound
 	}
 	if m.ID == "" {
@@ -149,9 +192,9 @@ func (db *DB) BeginMessage(ctx context.Context, m *store.Message) error {
 	m.CallerName, m.CallerNumber = clip(m.CallerName, 100), clip(m.CallerNumber, 100)
 	row := *m
 	return db.queue.do(ctx, "begin message", func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO messages (`+messageColumns+`, search) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
+		_, err := tx.ExecContext(ctx, `INSERT INTO messages (`+messageColumns+`, search) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 			row.ID, row.AccountID, row.Version, row.Mailbox, row.CallID, row.CallerName, row.CallerNumber,
-			micros(row.ReceivedAt), 0, false, true, strings.ToLower(row.CallerName+"\n"+row.CallerNumber))
+			micros(row.ReceivedAt), 0, false, true, row.Urgent, row.ForwardedBy, strings.ToLower(row.CallerName+"\n"+row.CallerNumber))
 		return err
 	}, nil)
 }

@@ -141,14 +141,7 @@ func (tx *Tx) DeleteNumber(id store.ID, ifVersion int64) error {
 // checkNumber validates a number by itself and beside what it refers to. A number
 // is unique in the whole store: a call that comes in for it can mean one account only.
 func (tx *Tx) checkNumber(n *store.Number) error {
-	switch d := &n.Destination; d.Type { // keep no more than the type needs
-	case "user", "mailbox":
-		d.Number = ""
-	case "external":
-		d.ID = ""
-	case "hangup":
-		*d = store.Destination{Type: d.Type}
-	}
+	n.Destination = tidy(n.Destination)
 	if err := n.Validate(); err != nil {
 		return err
 	}
@@ -158,8 +151,8 @@ func (tx *Tx) checkNumber(n *store.Number) error {
 	if err := tx.checkClip("hold_music_clip_id", n.HoldMusicClipID); err != nil {
 		return err
 	}
-	if _, ok := tx.users[n.Destination.ID]; n.Destination.ID != "" && !ok {
-		return store.FieldErrors{{Field: "destination", Problem: "This user does not exist."}}
+	if err := tx.checkDestination("destination", n.Destination); err != nil {
+		return err
 	}
 	for _, other := range tx.numbers {
 		if other.ID != n.ID && other.Number == n.Number {
@@ -184,16 +177,6 @@ func (tx *Tx) checkShown(field string, id store.ID) error {
 		return store.FieldErrors{{Field: field, Problem: "This number does not exist."}}
 	case n.Status != "active":
 		return store.FieldErrors{{Field: field, Problem: n.Number + " is not verified yet and cannot be shown to others."}}
-	}
-	return nil
-}
-
-// unreferred refuses to remove a user whom numbers lead to: their calls would be lost in silence.
-func (tx *Tx) unreferred(u *store.User) error {
-	for _, n := range tx.Numbers() {
-		if n.Destination.ID == u.ID {
-			return store.ConflictError{Field: "destination", Problem: fmt.Sprintf("%s leads to %s. Give it another destination first.", n.Number, u.Name), With: n.ID}
-		}
 	}
 	return nil
 }

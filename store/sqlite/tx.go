@@ -29,6 +29,8 @@ type Tx struct {
 	devices map[store.ID]*store.Device
 	trunks  map[store.ID]*store.Trunk
 	numbers map[store.ID]*store.Number
+	groups  map[store.ID]*store.RingGroup
+	boxes   map[store.ID]*store.Mailbox
 	changed bool // the snapshot must be made anew
 
 	entries   []store.Activity
@@ -116,6 +118,14 @@ func (tx *Tx) use(s *store.Snapshot) {
 	for i := range s.Numbers {
 		tx.numbers[s.Numbers[i].ID] = &s.Numbers[i]
 	}
+	tx.groups = make(map[store.ID]*store.RingGroup, len(s.Groups))
+	for i := range s.Groups {
+		tx.groups[s.Groups[i].ID] = &s.Groups[i]
+	}
+	tx.boxes = make(map[store.ID]*store.Mailbox, len(s.Mailboxes))
+	for i := range s.Mailboxes {
+		tx.boxes[s.Mailboxes[i].ID] = &s.Mailboxes[i]
+	}
 }
 
 // snapshot is the account as it will be after the commit.
@@ -136,7 +146,15 @@ func (tx *Tx) snapshot() *store.Snapshot {
 	for _, n := range tx.numbers {
 		numbers = append(numbers, *n)
 	}
-	return newSnapshot(tx.account, users, devices, trunks, numbers)
+	groups := make([]store.RingGroup, 0, len(tx.groups))
+	for _, g := range tx.groups {
+		groups = append(groups, *g)
+	}
+	boxes := make([]store.Mailbox, 0, len(tx.boxes))
+	for _, m := range tx.boxes {
+		boxes = append(boxes, *m)
+	}
+	return newSnapshot(tx.account, users, devices, trunks, numbers).WithGroups(byID(groups, boxes))
 }
 
 // finish writes the activity and counts the mailboxes that were touched.

@@ -1,8 +1,11 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,22 +15,26 @@ import (
 // userColumns in the order of userRow and loadUsers.
 const userColumns = `id, account_id, version, name, email, username, role, extension, password_hash,
 	do_not_disturb, ring_timeout_ms, voicemail_enabled, pin_hash, created_at, updated_at,
-	outbound_number_id, outbound_countries, hold_music_clip_id, recording`
+	outbound_number_id, outbound_countries, find_me, forward, call_waiting, reject_anonymous, pickup_groups, speed_dials, greetings, hold_music_clip_id, recording`
 
-const upsertUser = `INSERT INTO users (` + userColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertUser = `INSERT INTO users (` + userColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, email = excluded.email,
 	username = excluded.username, role = excluded.role, extension = excluded.extension,
 	password_hash = excluded.password_hash, do_not_disturb = excluded.do_not_disturb,
 	ring_timeout_ms = excluded.ring_timeout_ms, voicemail_enabled = excluded.voicemail_enabled,
 	pin_hash = excluded.pin_hash, updated_at = excluded.updated_at,
 	outbound_number_id = excluded.outbound_number_id, outbound_countries = excluded.outbound_countries,
+	find_me = excluded.find_me, forward = excluded.forward, call_waiting = excluded.call_waiting,
+	reject_anonymous = excluded.reject_anonymous, pickup_groups = excluded.pickup_groups,
+	speed_dials = excluded.speed_dials, greetings = excluded.greetings,
 	hold_music_clip_id = excluded.hold_music_clip_id, recording = excluded.recording`
 
 func userRow(u *store.User) []any {
 	return []any{
 		u.ID, u.AccountID, u.Version, u.Name, u.Email, u.Username, u.Role, u.Extension, u.PasswordHash,
 		u.DoNotDisturb, u.RingTimeout.Milliseconds(), u.Voicemail.Enabled, u.Voicemail.PINHash, micros(u.CreatedAt), micros(u.UpdatedAt),
-		u.OutboundNumberID, ownList(u.OutboundCountries), u.HoldMusicClipID, u.Recording,
+		u.OutboundNumberID, ownList(u.OutboundCountries), string(encode(u.FindMe)), string(encode(u.Forward)), !u.OneCall,
+		u.RejectAnonymous, list(u.PickupGroups), list(u.SpeedDials), string(encode(u.Voicemail.Greetings)), u.HoldMusicClipID, u.Recording,
 	}
 }
 
@@ -36,16 +43,22 @@ func loadUsers(ctx context.Context, q querier) (map[store.ID][]store.User, error
 	err := each(ctx, q, func(scan scanner) error {
 		var u store.User
 		var ring, created, updated int64
-		var countries string
+		var waiting bool
+		var countries, find, forward, pickup, dials, greetings string
 		err := scan(&u.ID, &u.AccountID, &u.Version, &u.Name, &u.Email, &u.Username, &u.Role, &u.Extension, &u.PasswordHash,
 			&u.DoNotDisturb, &ring, &u.Voicemail.Enabled, &u.Voicemail.PINHash, &created, &updated,
-			&u.OutboundNumberID, &countries, &u.HoldMusicClipID, &u.Recording)
+			&u.OutboundNumberID, &countries, &find, &forward, &waiting, &u.RejectAnonymous, &pickup, &dials, &greetings, &u.HoldMusicClipID, &u.Recording)
 		if err != nil {
 			return err
 		}
 		if u.OutboundCountries, err = ownListFrom(countries); err != nil {
 			return err
 		}
+		if err := cmp.Or(json.Unmarshal([]byte(find), &u.FindMe), json.Unmarshal([]byte(forward), &u.Forward), unlist(pickup, &u.PickupGroups),
+			unlist(dials, &u.SpeedDials), json.Unmarshal([]byte(greetings), &u.Voicemail.Greetings)); err != nil {
+			return err
+		}
+		u.OneCall = !waiting
 		u.RingTimeout = time.Duration(ring) * time.Millisecond
 		u.CreatedAt, u.UpdatedAt = fromMicros(created), fromMicros(updated)
 		all[u.AccountID] = append(all[u.AccountID], u)
@@ -73,7 +86,49 @@ func userFields(u *store.User) []field {
 		{name: "ring_timeout_s", value: u.RingTimeout.Seconds()},
 		{name: "voicemail.enabled", value: u.Voicemail.Enabled},
 		{name: "voicemail.pin", value: u.Voicemail.PINHash, secret: true},
+		{name: "voicemail.greetings", value: greetingFields(u.Voicemail.Greetings)},
+		{name: "find_me", value: findFields(u.FindMe)},
+		{name: "forward.always", value: u.Forward.Always},
+		{name: "forward.busy", value: u.Forward.Busy},
+		{name: "forward.no_answer", value: u.Forward.NoAnswer},
+		{name: "forward.unreachable", value: u.Forward.Unreachable},
+		{name: "forward.no_answer_timeout_s", value: u.Forward.NoAnswerTimeout.Seconds()},
+		{name: "call_waiting", value: !u.OneCall},
+		{name: "reject_anonymous", value: u.RejectAnonymous},
+		{name: "pickup_groups", value: u.PickupGroups},
+		{name: "speed_dials", value: dialFields(u.SpeedDials)},
 	}
+}
+
+// findFields is how a user is looked for, as the activity shows it.
+func findFields(f store.FindMe) any {
+	type step struct {
+		TimeoutS float64       `json:"timeout_s"`
+		Targets  []targetField `json:"targets"`
+	}
+	steps := make([]step, len(f.Steps))
+	for i, s := range f.Steps {
+		steps[i] = step{s.Timeout.Seconds(), targetFields(s.Targets)}
+	}
+	if !f.Enabled && len(steps) == 0 {
+		return nil
+	}
+	return map[string]any{"enabled": f.Enabled, "steps": steps, "fallback": map[string]any{"action": f.Fallback.Action, "destination": destinationField(f.Fallback.Destination)}}
+}
+
+func greetingFields(g store.Greetings) any {
+	if g == (store.Greetings{}) {
+		return nil
+	}
+	return map[string]any{"unavailable": g.Unavailable, "busy": g.Busy, "temporary": g.Temporary, "temporary_until": g.TemporaryUntil}
+}
+
+func dialFields(dials []store.SpeedDial) []string {
+	fields := make([]string, len(dials))
+	for i, d := range dials {
+		fields[i] = fmt.Sprintf("%02d %s %s", d.Index, d.Number, d.Name)
+	}
+	return fields
 }
 
 // CreateUser adds a user to the account.
@@ -134,7 +189,10 @@ func (tx *Tx) DeleteUser(id store.ID, ifVersion int64) error {
 	if u.Role == store.Admin && tx.lastAdmin(id) {
 		return store.ConflictError{Field: "role", Problem: "The last admin of an account cannot be deleted.", With: id}
 	}
-	if err := tx.unreferred(u); err != nil {
+	if err := tx.unreferred(id, u.Name); err != nil {
+		return err
+	}
+	if err := tx.forget(id); err != nil {
 		return err
 	}
 	for _, d := range tx.Devices() {
@@ -148,21 +206,15 @@ func (tx *Tx) DeleteUser(id store.ID, ifVersion int64) error {
 			return err
 		}
 	}
-	if err := each(tx.ctx, tx.sql, func(scan scanner) error {
-		var message store.ID
-		err := scan(&message)
-		tx.files = append(tx.files, message)
+	if err := tx.emptyMailbox(id); err != nil {
 		return err
-	}, `SELECT id FROM messages WHERE mailbox = ? AND account_id = ?`, id, tx.id); err != nil {
-		return fmt.Errorf("delete messages: %w", err)
 	}
-	// Messages, sessions and keys go with the row: ON DELETE CASCADE.
+	// Sessions and keys go with the row: ON DELETE CASCADE.
 	if err := tx.exec("delete user", `DELETE FROM users WHERE id = ? AND account_id = ?`, id, tx.id); err != nil {
 		return err
 	}
 	delete(tx.users, id)
 	tx.changed = true
-	tx.mailboxes[mailbox{tx.id, id}] = store.MailboxCounts{}
 	tx.changedObject("user", "delete", id, u.Version, []store.ID{id}, difference(userFields(u), nil))
 	return nil
 }
@@ -194,9 +246,11 @@ func (tx *Tx) checkUser(u *store.User) error {
 	if err := u.Validate(tx.account.ExtensionLength); err != nil {
 		return err
 	}
-	// One that is there since before the country was set stays; calls to it are emergency calls.
-	if before := tx.users[u.ID]; (before == nil || before.Extension != u.Extension) && store.IsEmergency(tx.account.Country, u.Extension) {
-		return store.FieldErrors{{Field: "extension", Problem: u.Extension + " is an emergency number and cannot be an extension."}}
+	if err := tx.checkExtensionFree(u.Extension, u.ID); err != nil {
+		return err
+	}
+	if err := tx.checkReach(u); err != nil {
+		return err
 	}
 	if err := tx.checkShown("outbound_number_id", u.OutboundNumberID); err != nil {
 		return err
@@ -213,8 +267,6 @@ func (tx *Tx) checkUser(u *store.User) error {
 	for _, other := range tx.users {
 		switch {
 		case other.ID == u.ID:
-		case u.Extension != "" && other.Extension == u.Extension:
-			return store.ConflictError{Field: "extension", Problem: fmt.Sprintf("Extension %s is already used by %s.", u.Extension, other.Name), With: other.ID}
 		case email != "" && strings.ToLower(other.Email) == email:
 			return emailTaken(other.ID)
 		case u.Username != "" && other.Username == u.Username:
@@ -230,6 +282,42 @@ func (tx *Tx) checkUser(u *store.User) error {
 		return usernameTaken("")
 	}
 	return nil
+}
+
+// checkReach refuses ways of reaching a user that lead nowhere, and writes them in one way.
+func (tx *Tx) checkReach(u *store.User) error {
+	f := u.FindMe.Clone()
+	if len(f.Steps) == 0 {
+		f.Steps = nil // as it will be read again
+	}
+	f.Fallback.Destination = tidy(f.Fallback.Destination)
+	if f.Fallback.Action != "route" {
+		f.Fallback.Destination = store.Destination{}
+	}
+	u.FindMe, u.PickupGroups = f, sorted(u.PickupGroups)
+	u.SpeedDials = slices.Clone(u.SpeedDials)
+	slices.SortFunc(u.SpeedDials, func(a, b store.SpeedDial) int { return cmp.Compare(a.Index, b.Index) })
+	if len(u.SpeedDials) == 0 {
+		u.SpeedDials = nil
+	}
+	for i, s := range f.Steps {
+		if err := tx.checkTargets(fmt.Sprintf("find_me.steps[%d].targets", i), s.Targets); err != nil {
+			return err
+		}
+	}
+	for _, g := range []struct {
+		field string
+		clip  store.ID
+	}{
+		{"voicemail.greeting_clip_id", u.Voicemail.Greetings.Unavailable},
+		{"voicemail.busy_greeting_clip_id", u.Voicemail.Greetings.Busy},
+		{"voicemail.temporary_greeting_clip_id", u.Voicemail.Greetings.Temporary},
+	} {
+		if err := tx.checkClip(g.field, g.clip); err != nil {
+			return err
+		}
+	}
+	return tx.checkDestination("find_me.fallback.destination", f.Fallback.Destination)
 }
 
 func emailTaken(with store.ID) error {

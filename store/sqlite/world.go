@@ -102,9 +102,17 @@ func (db *DB) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	groups, err := loadGroups(ctx, db.read)
+	if err != nil {
+		return err
+	}
+	boxes, err := loadMailboxes(ctx, db.read)
+	if err != nil {
+		return err
+	}
 	snapshots := make(map[store.ID]*store.Snapshot, len(accounts))
 	for _, a := range accounts {
-		snapshots[a.ID] = newSnapshot(a, users[a.ID], devices[a.ID], trunks[a.ID], numbers[a.ID])
+		snapshots[a.ID] = newSnapshot(a, users[a.ID], devices[a.ID], trunks[a.ID], numbers[a.ID]).WithGroups(byID(groups[a.ID], boxes[a.ID]))
 	}
 	db.world.Store(newWorld(snapshots))
 	return db.counts.load(ctx, db.read)
@@ -120,6 +128,14 @@ func newSnapshot(a store.Account, users []store.User, devices []store.Device, tr
 	slices.SortFunc(trunks, func(a, b store.Trunk) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(numbers, func(a, b store.Number) int { return cmp.Compare(a.Number, b.Number) })
 	return store.NewSnapshot(a, users, devices).WithTrunks(trunks, numbers)
+}
+
+// byID puts ring groups and mailboxes into the order that snapshots promise.
+func byID(groups []store.RingGroup, boxes []store.Mailbox) ([]store.RingGroup, []store.Mailbox) {
+	groups, boxes = append([]store.RingGroup{}, groups...), append([]store.Mailbox{}, boxes...)
+	slices.SortFunc(groups, func(a, b store.RingGroup) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(boxes, func(a, b store.Mailbox) int { return cmp.Compare(a.ID, b.ID) })
+	return groups, boxes
 }
 
 // HasUsers reports whether anybody could sign in; while nobody can, the house is set up.
@@ -285,12 +301,12 @@ func (c *counts) load(ctx context.Context, q querier) error {
 	return each(ctx, q, func(scan scanner) error {
 		var m mailbox
 		var n store.MailboxCounts
-		if err := scan(&m.account, &m.id, &n.New, &n.Old); err != nil {
+		if err := scan(&m.account, &m.id, &n.New, &n.Old, &n.NewUrgent); err != nil {
 			return err
 		}
 		c.of[m] = n
 		return nil
-	}, `SELECT account_id, mailbox, sum(read = 0), sum(read = 1) FROM messages WHERE recording = 0 GROUP BY account_id, mailbox`)
+	}, `SELECT account_id, mailbox, sum(read = 0), sum(read = 1), sum(read = 0 AND urgent = 1) FROM messages WHERE recording = 0 GROUP BY account_id, mailbox`)
 }
 
 // MailboxCounts returns how many new and old messages a user has. It never waits for the disk.
