@@ -39,6 +39,8 @@ type Engine struct {
 	first  sync.Once // the first session is opened
 	poller *poller   // of the sockets of this machine; nil: each has a goroutine
 
+	used rest // ports of late
+
 	mu       sync.Mutex
 	closed   bool
 	sessions map[*Session]struct{}
@@ -53,6 +55,13 @@ type Stats struct {
 	Received, Sent uint64 // RTP packets taken and sent
 	Lost           uint64
 	Stray          uint64 // packets from sources that were not believed
+	Malformed      uint64 // datagrams that were no RTP
+	Unknown        uint64 // packets in a codec that was not agreed
+	Unopened       uint64 // packets that were not encrypted as agreed
+	Duplicates     uint64
+	Late           uint64 // packets out of order
+	BadReports     uint64 // RTCP that was none, or not the peer's
+	Faults         uint64 // times without sound in one direction
 }
 
 // NewEngine makes an engine. It must be closed.
@@ -77,7 +86,7 @@ func (e *Engine) Open(local netip.Addr) (*Session, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	p, err := openPair(context.Background(), e.network(), local, e.cfg.Low, e.cfg.High, int(e.turn.Add(1)))
+	p, err := openPair(context.Background(), e.network(), local, e.cfg.Low, e.cfg.High, int(e.turn.Add(1)), &e.used)
 	if err != nil {
 		return nil, fmt.Errorf("open session at %s: %w", local, err)
 	}
@@ -152,6 +161,13 @@ func (st *Stats) add(s SessionStats) {
 	st.Sent += s.Sent
 	st.Lost += s.Lost
 	st.Stray += s.Stray
+	st.Malformed += s.Malformed
+	st.Unknown += s.Unknown
+	st.Unopened += s.Unopened
+	st.Duplicates += s.Duplicates
+	st.Late += s.Late
+	st.BadReports += s.BadReports
+	st.Faults += s.Faults
 }
 
 func (e *Engine) all() []*Session {
@@ -171,6 +187,7 @@ func (e *Engine) forget(s *Session) {
 	if _, ok := e.sessions[s]; ok {
 		delete(e.sessions, s)
 		e.past.add(st)
+		e.used.put(s.local.Port(), time.Now())
 	}
 }
 
@@ -183,6 +200,7 @@ func (e *Engine) sweep() {
 		case <-e.stop:
 			return
 		case now := <-tick.C:
+			e.used.sweep(now)
 			for _, s := range e.all() {
 				s.sweep(now)
 			}

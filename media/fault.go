@@ -84,6 +84,7 @@ type finder struct {
 	since   time.Time // sound is due since then; zero: it is not due
 	open    [2]*Fault // from the peer, to it
 	faults  []*Fault
+	found   uint64
 	changed chan struct{}
 
 	told uint64 // reports of the peer that were looked at
@@ -110,6 +111,12 @@ func (f *finder) start(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.since = now
+}
+
+func (f *finder) count() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.found
 }
 
 // look finds faults and their ends. due: the peer is to be heard.
@@ -194,6 +201,7 @@ func (f *finder) begin(way int, found Fault, now time.Time) {
 		return
 	}
 	found.Began = now
+	f.found++
 	if len(f.faults) == faultLimit {
 		f.faults = append(f.faults[:1], f.faults[2:]...) // the first and the latest say most
 	}

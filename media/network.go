@@ -71,10 +71,11 @@ func (p pair) close() {
 const portTries = 64
 
 // openPair binds a pair at addr. Ports come from the range low to high, beginning
-// at the turn-th pair of it, or from the system when high is 0.
-func openPair(ctx context.Context, n Network, addr netip.Addr, low, high uint16, turn int) (pair, error) {
+// at the turn-th pair of it, or from the system when high is 0. Those that rest are taken only when
+// there are no others.
+func openPair(ctx context.Context, n Network, addr netip.Addr, low, high uint16, turn int, used *rest) (pair, error) {
 	if high == 0 {
-		return openAnyPair(ctx, n, addr)
+		return openAnyPair(ctx, n, addr, used)
 	}
 	first := (int(low) + 1) &^ 1
 	pairs := (int(high) - first + 1) / 2
@@ -82,8 +83,11 @@ func openPair(ctx context.Context, n Network, addr netip.Addr, low, high uint16,
 		return pair{}, fmt.Errorf("port range %d-%d holds no pair", low, high)
 	}
 	var last error
-	for i := range pairs {
+	for i := range 2 * pairs {
 		port := uint16(first + 2*((turn+i)%pairs))
+		if used.resting(port) != (i >= pairs) {
+			continue // tried in the other round
+		}
 		p, err := bindPair(ctx, n, netip.AddrPortFrom(addr, port))
 		if err == nil {
 			return p, nil
@@ -93,14 +97,18 @@ func openPair(ctx context.Context, n Network, addr netip.Addr, low, high uint16,
 	return pair{}, fmt.Errorf("no free pair of ports in %d-%d: %w", low, high, last)
 }
 
-func openAnyPair(ctx context.Context, n Network, addr netip.Addr) (pair, error) {
+func openAnyPair(ctx context.Context, n Network, addr netip.Addr, used *rest) (pair, error) {
 	var last error
-	for range portTries {
+	for try := range portTries {
 		c, local, err := bind(ctx, n, netip.AddrPortFrom(addr, 0))
 		if err != nil {
 			return pair{}, err
 		}
 		port := local.Port()
+		if used.resting(port&^1) && try < portTries/2 {
+			c.Close()
+			continue
+		}
 		if port%2 == 0 && port > 0 {
 			other, _, err := bind(ctx, n, netip.AddrPortFrom(addr, port+1))
 			if err == nil {

@@ -354,6 +354,7 @@ type SessionStats struct {
 	RemoteLost         uint64        // what the peer misses of ours
 	RemoteJitter       time.Duration
 	RemoteLossNow      float64 // fraction in its last report
+	Faults             uint64  // times without sound in one direction
 	BadReports         uint64  // RTCP that was none, or not the peer's
 }
 
@@ -372,5 +373,6 @@ func (s *Session) Stats() SessionStats {
 	st.Sent, st.Remote = s.out.packets, s.out.dest
 	s.out.mu.Unlock()
 	s.reports.fill(&st)
+	st.Faults = s.finder.count()
 	return st
 }

@@ -46,5 +46,12 @@ func (h *house) metrics() http.Handler {
 	counter("rtp_packets_sent_total", "RTP packets sent.", func() float64 { return float64(h.media.Stats().Sent) })
 	counter("rtp_packets_lost_total", "RTP packets that never arrived.", func() float64 { return float64(h.media.Stats().Lost) })
 	counter("rtp_packets_stray_total", "RTP packets from sources that were not believed.", func() float64 { return float64(h.media.Stats().Stray) })
+	counter("rtp_packets_malformed_total", "Datagrams on RTP ports that were no RTP.", func() float64 { return float64(h.media.Stats().Malformed) })
+	counter("rtp_packets_unknown_total", "RTP packets in a codec that was not agreed.", func() float64 { return float64(h.media.Stats().Unknown) })
+	counter("rtp_packets_unopened_total", "RTP packets that were not encrypted as agreed.", func() float64 { return float64(h.media.Stats().Unopened) })
+	counter("rtp_packets_duplicate_total", "RTP packets that came twice.", func() float64 { return float64(h.media.Stats().Duplicates) })
+	counter("rtp_packets_late_total", "RTP packets that came out of order.", func() float64 { return float64(h.media.Stats().Late) })
+	counter("rtcp_bad_total", "RTCP datagrams that were none, or not the peer's.", func() float64 { return float64(h.media.Stats().BadReports) })
+	counter("rtp_faults_total", "Times without sound in one direction of a leg.", func() float64 { return float64(h.media.Stats().Faults) })
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
