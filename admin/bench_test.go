@@ -73,5 +73,6 @@ func (p indexedPhones) BindingsOfDevice(store.ID) []store.Binding    { return ni
 func (p indexedPhones) CheckSync(context.Context, store.Binding, string, string, bool) error {
 	return nil
 }
+func (p indexedPhones) ForgetDevice(store.ID) int         { return 0 }
 func (p indexedPhones) LampTruth(store.ID) []sip.LampView { return nil }
 func (p indexedPhones) RepairLamp(store.ID, string) bool  { return false }

@@ -80,6 +80,13 @@ func (s *Server) transferCall(_ context.Context, q *request) (reply, error) {
 	if i < 0 || !q.who.mayKnow(&calls[i]) {
 		return reply{}, errNotFound
 	}
+	if in.ToCallID != nil {
+		return s.joinCalls(q, &in, calls)
+	}
+	to := valueOr(in.To, "")
+	if to == "" {
+		return reply{}, store.FieldErrors{{Field: "to", Problem: "Say whom to connect: a number, or the id of another call."}}
+	}
 	side := call.Side(valueOr(in.Side, ""))
 	if !q.who.admin() && side != "" {
 		other := calls[i].Callee
@@ -90,8 +97,8 @@ func (s *Server) transferCall(_ context.Context, q *request) (reply, error) {
 			return reply{}, errForbidden
 		}
 	}
-	q.detail = map[string]any{"to": in.To, "side": side}
-	err := s.Calls.Transfer(q.who.account, q.id("call"), q.who.user.ID, side, in.To)
+	q.detail = map[string]any{"to": to, "side": side}
+	err := s.Calls.Transfer(q.who.account, q.id("call"), q.who.user.ID, side, to)
 	if errors.Is(err, call.ErrNotTalking) {
 		return reply{}, conflict("Nobody is talking in this call.")
 	}
@@ -112,6 +119,32 @@ func (s *Server) parkCall(_ context.Context, q *request) (reply, error) {
 		return reply{}, conflict("Nobody is talking in this call.")
 	}
 	if err != nil {
+		return reply{}, err
+	}
+	return noContent()
+}
+
+// joinCalls is an attended transfer. Members join calls that they are in themselves.
+func (s *Server) joinCalls(q *request, in *contract.CallTransfer, calls []event.Call) (reply, error) {
+	into := store.ID(*in.ToCallID)
+	i := slices.IndexFunc(calls, func(c event.Call) bool { return c.ID == into })
+	switch {
+	case in.To != nil || in.Side != nil:
+		return reply{}, store.FieldErrors{{Field: "to_call_id", Problem: "Another call stands alone: neither a number nor a side goes with it."}}
+	case i < 0 || !q.who.mayKnow(&calls[i]) || into == q.id("call"):
+		return reply{}, store.FieldErrors{{Field: "to_call_id", Problem: "There is no other such call."}}
+	}
+	var user store.ID
+	if !q.who.admin() {
+		user = q.who.user.ID
+	}
+	q.detail = map[string]any{"to_call_id": into}
+	switch err := s.Calls.Join(q.who.account, q.id("call"), into, user); {
+	case errors.Is(err, call.ErrNotTalking):
+		return reply{}, conflict("Nobody is talking in one of the calls.")
+	case errors.Is(err, call.ErrNobodyInBoth):
+		return reply{}, conflict("Nobody is in both calls.")
+	case err != nil:
 		return reply{}, err
 	}
 	return noContent()

@@ -96,6 +96,23 @@ func TestTransferringCalls(t *testing.T) {
 	h.admin.post(path(foreign), map[string]any{"to": "103"}).want(404)
 	h.admin.post(path(bobs), map[string]any{"to": "sip:evil@example.org"}).want(422)
 	h.admin.post(path(bobs), map[string]any{"to": "103", "side": "both"}).want(422)
+
+	// An attended transfer joins two calls, for members two of their own.
+	second := h.liveCall(h.bob, carol)
+	h.calls.placed = nil
+	h.member.post(path(bobs), map[string]any{"to_call_id": second}).want(204)
+	h.admin.post(path(bobs), map[string]any{"to_call_id": theirs}).want(204)
+	if want := []string{string(bobs) + " " + string(h.bob.ID) + " into " + string(second), string(bobs) + "  into " + string(theirs)}; !slices.Equal(h.calls.placed, want) {
+		t.Errorf("joined %q, want %q", h.calls.placed, want)
+	}
+	h.member.post(path(bobs), map[string]any{"to_call_id": theirs}).want(422)
+	h.admin.post(path(bobs), map[string]any{"to_call_id": foreign}).want(422)
+	h.admin.post(path(bobs), map[string]any{"to_call_id": bobs}).want(422)
+	h.admin.post(path(bobs), map[string]any{"to_call_id": theirs, "to": "103"}).want(422)
+	h.admin.post(path(bobs), map[string]any{}).want(422)
+	h.admin.post(path(foreign), map[string]any{"to_call_id": bobs}).want(404)
+	h.calls.err = call.ErrNobodyInBoth
+	h.admin.post(path(bobs), map[string]any{"to_call_id": theirs}).want(409)
 	h.calls.err = call.ErrNotTalking
 	if got := h.member.post(path(bobs), map[string]any{"to": "103"}).want(409).text("detail"); got != "Nobody is talking in this call." {
 		t.Error(got)

@@ -168,6 +168,19 @@ func TestRegistrationsAndCheckSync(t *testing.T) {
 	}
 	h.phones.err = errors.New("no answer")
 	h.admin.post(path+"/resync", nil).want(502)
+
+	h.member.post(path+"/unregister", nil).want(403)
+	if got := h.admin.post(path+"/unregister", nil).want(200).json("registrations"); got != 2.0 {
+		t.Errorf("%v registrations were forgotten", got)
+	}
+	h.admin.post(path+"/unregister", nil).want(409)
+	if a := h.admin.get(path).want(200); a.json("online") != false {
+		t.Errorf("an unregistered phone is on line: %s", a.body)
+	}
+	h.admin.post("/accounts/default/devices/"+string(h.zedDesk.ID)+"/unregister", nil).want(404)
+	if a := h.admin.get("/accounts/default/activity?event=device.unregister&outcome=success").want(200); a.text("items.0.resource") != "device/"+string(h.desk.ID) || a.json("items.0.detail.registrations") != 2.0 {
+		t.Errorf("the activity says %s", a.body)
+	}
 }
 
 func TestLastSeen(t *testing.T) {

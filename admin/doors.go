@@ -225,6 +225,8 @@ type Calls interface {
 	HangUp(account, call store.ID) error
 	Transfer(account, call, user store.ID, side call.Side, to string) error
 	Record(account, call store.ID, by, state string) error
+	// Join connects the other sides of two calls of one user, of anybody who is in both without one.
+	Join(account, call, into, user store.ID) error
 	Originate(ctx context.Context, account, fromUser store.ID, to string) (store.ID, error)
 	// Quality returns how a running call sounds; for a while its figures are news from then on.
 	Quality(account, call store.ID) (*store.CallQuality, error)
@@ -238,6 +240,8 @@ type Phones interface {
 	BindingsOfDevice(device store.ID) []store.Binding
 	// CheckSync asks a phone to read its configuration again or to start anew, in the words of its maker.
 	CheckSync(ctx context.Context, b store.Binding, vendor, model string, reboot bool) error
+	// ForgetDevice drops the registrations of a device and says how many there were.
+	ForgetDevice(device store.ID) int
 	// LampTruth returns what is known of every lamp of an account; RepairLamp tells one anew, if it is there.
 	LampTruth(account store.ID) []sip.LampView
 	RepairLamp(account store.ID, id string) bool

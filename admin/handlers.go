@@ -45,6 +45,7 @@ func (s *Server) handlers() map[string]handler {
 		"rotateLine":             s.rotateLine,
 		"resyncDevice":           s.resyncDevice,
 		"rebootDevice":           s.rebootDevice,
+		"unregisterDevice":       s.unregisterDevice,
 		"listProvisioningLog":    s.listProvisioningLog,
 		"listProvisioningFiles":  s.listProvisioningFiles,
 		"listDeviceModels":       s.listDeviceModels,

@@ -521,6 +521,10 @@ func (f *fakeCalls) Parked(account store.ID) []event.Parked {
 	return f.parked[account]
 }
 
+func (f *fakeCalls) Join(_, id, into, by store.ID) error {
+	return f.Transfer("", id, by, "into", string(into))
+}
+
 func (f *fakeCalls) Originate(_ context.Context, _, from store.ID, to string) (store.ID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -583,6 +587,14 @@ func (f *fakePhones) CheckSync(_ context.Context, b store.Binding, vendor, model
 	}
 	f.notified = append(f.notified, fmt.Sprint(b.Source, " ", vendor, " ", model, " ", reboot))
 	return nil
+}
+
+func (f *fakePhones) ForgetDevice(device store.ID) int {
+	n := len(f.BindingsOfDevice(device))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bindings = slices.DeleteFunc(f.bindings, func(b store.Binding) bool { return b.DeviceID == device })
+	return n
 }
 
 func (f *fakePhones) LampTruth(account store.ID) (found []sip.LampView) {

@@ -85,6 +85,20 @@ func (s *Server) rebootDevice(ctx context.Context, q *request) (reply, error) {
 	return s.checkSync(ctx, q, true)
 }
 
+// unregisterDevice forgets where a device can be reached, until it registers again.
+func (s *Server) unregisterDevice(ctx context.Context, q *request) (reply, error) {
+	d, err := s.DB.Device(ctx, q.who.account, q.id("device"))
+	if err != nil {
+		return reply{}, err
+	}
+	n := s.Phones.ForgetDevice(d.ID)
+	if n == 0 {
+		return reply{}, conflict("The device is not registered.")
+	}
+	q.detail = map[string]any{"registrations": n}
+	return ok(contract.Asked{Registrations: n})
+}
+
 // notifyTime is how long one phone may take to answer a NOTIFY.
 const notifyTime = 5 * time.Second
 

@@ -30,6 +30,7 @@ type refer struct {
 	by       *Party
 	to       string        // blind: whom to dial
 	instead  *sip.DialogID // attended: the call of by that the other one is to take over
+	into     *sip.Leg      // the same, as the house knows it
 	early    bool          // and only before it is answered
 	told     report
 	referrer string // who the phone says it refers for; shown, never trusted
@@ -130,6 +131,9 @@ func (s talking) granted(c *Call, w Wish) (next Step, moves bool) {
 		case other == nil:
 			w.told.Done(480, "Temporarily Unavailable")
 		case w.instead != nil:
+			w.into = c.engine.SIP.Find(*w.instead)
+			c.handTo(w, other)
+		case w.into != nil:
 			c.handTo(w, other)
 		default:
 			return c.sendOn(w, other), true
@@ -229,7 +233,7 @@ func claimed(w refer) string {
 
 // handTo is an attended transfer: other is to take the place of by in another call of by. That call decides.
 func (c *Call) handTo(w refer, other *Party) {
-	of, at := c.engine.board.at(c.engine.SIP.Find(*w.instead))
+	of, at := c.engine.board.at(w.into)
 	switch {
 	case of == nil || at.call == c || at.call.account != c.account:
 		w.told.Done(481, "Call/Transaction Does Not Exist")

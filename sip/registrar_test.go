@@ -337,7 +337,7 @@ func TestUnsavedBindingsAreTriedAgain(t *testing.T) {
 func TestDeviceChanges(t *testing.T) {
 	bubble(t, func(w *world) {
 		alice := w.registered("alice")
-		w.registered("bob")
+		bob := w.registered("bob")
 		change := func(deleted bool) {
 			w.bus.Publish(event.News{Kind: event.ObjectChanged, Account: "acc_1", Data: event.Object{Type: "device", ID: "dev_alice", Deleted: deleted}})
 			time.Sleep(100 * time.Millisecond)
@@ -356,6 +356,12 @@ func TestDeviceChanges(t *testing.T) {
 		var r *sip.Refusal
 		if err := alice.Register(w.ctx, time.Hour); !errors.As(err, &r) || r.Code != 401 {
 			t.Errorf("register with the old password: %v, want 401", err)
+		}
+		if n := w.server.ForgetDevice("dev_bob"); n != 1 || len(w.server.BindingsOfUser("usr_bob")) != 0 || w.server.ForgetDevice("dev_bob") != 0 {
+			t.Errorf("%d bindings of a device were forgotten, want 1, once", n)
+		}
+		if err := bob.Register(w.ctx, time.Hour); err != nil || len(w.server.BindingsOfUser("usr_bob")) != 1 {
+			t.Errorf("a phone that was unregistered does not come back: %v", err)
 		}
 		w.server.ForgetLine("lin_bob")
 		if n := len(w.server.BindingsOfUser("usr_bob")); n != 0 {

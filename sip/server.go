@@ -372,6 +372,15 @@ func (s *Server) BindingsOfDevice(device store.ID) []store.Binding {
 	return s.registrar.ofDevice(device)
 }
 
+// ForgetDevice drops the bindings of a device, as somebody asked for; it says how many there were. The phone is told
+// nothing: its next registration brings it back.
+func (s *Server) ForgetDevice(device store.ID) int {
+	n := len(s.registrar.ofDevice(device))
+	s.registrar.forget("unregistered", func(_ *registered, b *store.Binding) bool { return b.DeviceID == device })
+	s.events.dropUnregistered()
+	return n
+}
+
 // ForgetLine drops the bindings of a line, since its credentials changed or it is gone.
 func (s *Server) ForgetLine(line store.ID) {
 	s.registrar.forget("line forgotten", func(reg *registered, _ *store.Binding) bool { return reg.line.ID == line })

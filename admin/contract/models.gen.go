@@ -1319,7 +1319,12 @@ type CallTransfer struct {
 	// To An extension or number.
 	//
 	// Examples: 103
-	To string `json:"to"`
+	To *string `json:"to,omitempty"`
+
+	// ToCallID Instead of `to`: another call of the same user.
+	//
+	// Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
+	ToCallID *ID `json:"to_call_id,omitempty"`
 }
 
 // CallTransferSide Who is sent on. Left out: whoever talks to the caller of the API, else the caller of the call.

@@ -11,10 +11,12 @@ import (
 	"pbx/call"
 	"pbx/call/calltest"
 	"pbx/sip/siptest"
+	"pbx/store"
 )
 
 // transferVerbs are what scripts can say of moving calls.
 var transferVerbs = []verb{
+	{pattern(`portal joins (\w+)'s call with (\w+)'s(?:: (.*))?`), (*scenario).portalJoins},
 	{pattern(`portal transfers (caller|callee) to (\S+)`), (*scenario).portalTransfers},
 	{pattern(`(\w+) refers (\w+) to (\S+?)( silently)?`), (*scenario).refer},
 	{pattern(`(\w+) is not let transfer (\w+) to the call that ended`), (*scenario).transferToNothing},
@@ -197,6 +199,26 @@ func (s *scenario) takeCall(ctx context.Context, w []string) error {
 	}
 	s.calls[w[0]] = append(s.calls[w[0]], c)
 	return nil
+}
+
+// portalJoins joins the calls of two people, whoever is in both; it may be said why that is not possible.
+func (s *scenario) portalJoins(_ context.Context, w []string) error {
+	var ids []store.ID
+	for _, name := range w[:2] {
+		for _, c := range s.h.engine.Calls(s.h.account) {
+			if c.Caller.Extension == s.number(name) || c.Callee.Extension == s.number(name) {
+				ids = append(ids, c.ID)
+			}
+		}
+	}
+	if len(ids) != 2 {
+		return fmt.Errorf("%d calls", len(ids))
+	}
+	err := s.h.engine.Join(s.h.account, ids[0], ids[1], "")
+	if w[2] != "" && err != nil && strings.HasSuffix(err.Error(), ": "+w[2]) {
+		return nil
+	}
+	return err
 }
 
 func (s *scenario) portalTransfers(_ context.Context, w []string) error {

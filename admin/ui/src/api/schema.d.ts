@@ -435,6 +435,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/accounts/{account}/devices/{device}/unregister": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                device: components["parameters"]["DeviceID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Forget where the phone can be reached
+         * @description The phone is told nothing. Nobody reaches it until it registers again; calls that are up go on. 409 when the device is not registered.
+         */
+        post: operations["unregisterDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/accounts/{account}/devices/{device}/provisioning-log": {
         parameters: {
             query?: never;
@@ -801,6 +828,167 @@ export interface paths {
         head?: never;
         /** Change a number */
         patch: operations["updateNumber"];
+        trace?: never;
+    };
+    "/accounts/{account}/ring-groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The ring groups, newest first
+         * @description `q` looks in name and extension.
+         */
+        get: operations["listRingGroups"];
+        put?: never;
+        /** Create a ring group */
+        post: operations["createRingGroup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/ring-groups/{group}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                group: components["parameters"]["GroupID"];
+            };
+            cookie?: never;
+        };
+        /** One ring group */
+        get: operations["getRingGroup"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a ring group
+         * @description 409 while a number or a fallback leads to it.
+         */
+        delete: operations["deleteRingGroup"];
+        options?: never;
+        head?: never;
+        /** Change a ring group */
+        patch: operations["updateRingGroup"];
+        trace?: never;
+    };
+    "/accounts/{account}/mailboxes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The mailboxes, newest first
+         * @description `q` looks in name and extension.
+         */
+        get: operations["listMailboxes"];
+        put?: never;
+        /** Create a mailbox */
+        post: operations["createMailbox"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/mailboxes/{mailbox}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                mailbox: components["parameters"]["MailboxID"];
+            };
+            cookie?: never;
+        };
+        /** One mailbox */
+        get: operations["getMailbox"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a mailbox
+         * @description Its messages go with it. 409 while a number or a fallback leads to it.
+         */
+        delete: operations["deleteMailbox"];
+        options?: never;
+        head?: never;
+        /** Change a mailbox */
+        patch: operations["updateMailbox"];
+        trace?: never;
+    };
+    "/accounts/{account}/parking": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /** The calls that wait in parking slots */
+        get: operations["listParking"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/feature-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The feature codes of the account
+         * @description Own numbers are set by the account's `feature_codes`.
+         */
+        get: operations["listFeatureCodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/accounts/{account}/voicemail-messages": {
@@ -1375,6 +1563,9 @@ export interface paths {
          * Connect one side of a call with somebody else
          * @description The other side leaves the call once the target answers; with its rights the target is dialled. A target that cannot be reached leads
          *     back to it. Members transfer those who talk to them. 409 when nobody talks in the call.
+         *
+         *     With `to_call_id` it is an attended transfer: the user who is in both calls leaves them, and the two others talk. Members join
+         *     calls of their own. 409 when nobody talks in one of the calls, or nobody is in both.
          */
         post: operations["transferCall"];
         delete?: never;
@@ -1405,6 +1596,61 @@ export interface paths {
         get: operations["getCallQuality"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/calls/{call}/recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Record a running call, pause or end its recording
+         * @description Paused, the file is silent; a recording that was stopped may go on in the same file. 409 when nobody talks in the call. Where a user or a number is never recorded, nothing happens.
+         */
+        put: operations["setCallRecording"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}/calls/{call}/park": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put one side of a call into the next free parking slot
+         * @description Who talks to the caller of this operation is parked, else the one who called. The other side hears the number of the slot and leaves.
+         *     Members park those who talk to them. 409 when nobody talks in the call.
+         */
+        post: operations["parkCall"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1734,16 +1980,38 @@ export interface components {
             /** @example 25 */
             ring_timeout_s: number;
             voicemail: components["schemas"]["VoicemailSettings"];
+            find_me: components["schemas"]["FindMe"];
+            forward: components["schemas"]["Forward"];
+            /** @description Phones ring also while the user talks; else the user is busy. */
+            call_waiting: boolean;
+            /** @description Callers from outside who withhold their number are refused. */
+            reject_anonymous: boolean;
+            speed_dials: components["schemas"]["SpeedDial"][];
         };
         SettingsPatch: {
             do_not_disturb?: boolean;
             ring_timeout_s?: number;
             voicemail?: components["schemas"]["VoicemailSettingsPatch"];
+            find_me?: components["schemas"]["FindMe"];
+            forward?: components["schemas"]["Forward"];
+            /** @description Phones ring also while the user talks; else the user is busy. */
+            call_waiting?: boolean;
+            /** @description Callers from outside who withhold their number are refused. */
+            reject_anonymous?: boolean;
+            speed_dials?: components["schemas"]["SpeedDial"][];
         };
         VoicemailSettings: {
             enabled: boolean;
             /** @description Whether messages can be heard with a PIN. */
             has_pin: boolean;
+            /** @description Audio clip that callers hear; null for ours. */
+            greeting_clip_id: components["schemas"]["NullableID"];
+            /** @description Heard instead while the user talks. */
+            busy_greeting_clip_id: components["schemas"]["NullableID"];
+            /** @description Heard instead of both. */
+            temporary_greeting_clip_id: components["schemas"]["NullableID"];
+            /** @description When the temporary greeting ends; null when it is removed. */
+            temporary_until: components["schemas"]["NullableTime"];
         };
         VoicemailSettingsPatch: {
             enabled?: boolean;
@@ -1752,6 +2020,174 @@ export interface components {
              * @example 4862
              */
             pin?: string;
+            /** @description Audio clip that callers hear; null for ours. */
+            greeting_clip_id?: components["schemas"]["NullableID"];
+            /** @description Heard instead while the user talks. */
+            busy_greeting_clip_id?: components["schemas"]["NullableID"];
+            /** @description Heard instead of both. */
+            temporary_greeting_clip_id?: components["schemas"]["NullableID"];
+            /** @description When the temporary greeting ends; null when it is removed. */
+            temporary_until?: components["schemas"]["NullableTime"];
+        };
+        /** @description Where a user is looked for, step by step. */
+        FindMe: {
+            enabled?: boolean;
+            steps?: components["schemas"]["FindMeStep"][];
+            fallback?: components["schemas"]["FindMeFallback"];
+        };
+        /** @description Targets that ring together. */
+        FindMeStep: {
+            /** @example 20 */
+            timeout_s: number;
+            targets: components["schemas"]["RingTarget"][];
+        };
+        FindMeFallback: {
+            /** @enum {string} */
+            action: "voicemail" | "hangup" | "route";
+            destination?: components["schemas"]["Destination"] | null;
+        };
+        /** @description A `user` has an `id`: all devices ring. `external` has a `number` and a `screening`: how who answers proves to be a person. */
+        RingTarget: {
+            /** @enum {string} */
+            type: "user" | "external";
+            id?: string | null;
+            number?: string | null;
+            /** @enum {string|null} */
+            screening?: "none" | "press_1" | "amd" | "both" | null;
+        };
+        /** @description Extensions or numbers that calls go to instead, as the user would dial them; null: not forwarded. */
+        Forward: {
+            always?: string | null;
+            busy?: string | null;
+            no_answer?: string | null;
+            unreachable?: string | null;
+            /** @description How long phones ring before; null: as long as they ring anyway. */
+            no_answer_timeout_s?: number | null;
+        };
+        SpeedDial: {
+            index: number;
+            number: string;
+            name?: string;
+        };
+        RingGroup: {
+            id: components["schemas"]["ID"];
+            version: components["schemas"]["Version"];
+            /** @example Sales */
+            name: string;
+            /** @example 300 */
+            extension: string | null;
+            strategy: components["schemas"]["RingStrategy"];
+            members: components["schemas"]["RingTarget"][];
+            /**
+             * @description How long members ring: together, or each in turn.
+             * @example 20
+             */
+            timeout_s: number;
+            /**
+             * @description Put before the caller's name.
+             * @example Sales:
+             */
+            caller_prefix: string;
+            fallback: components["schemas"]["Destination"];
+            /** @description In words. */
+            fallback_label: string;
+            created_at: components["schemas"]["Time"];
+            updated_at: components["schemas"]["Time"];
+        };
+        /** @enum {string} */
+        RingStrategy: "simultaneous" | "sequential" | "round_robin" | "random" | "least_recent";
+        RingGroupList: {
+            items: components["schemas"]["RingGroup"][];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
+        RingGroupCreate: {
+            name: string;
+            extension?: string | null;
+            /** @default simultaneous */
+            strategy?: components["schemas"]["RingStrategy"];
+            members: components["schemas"]["RingTarget"][];
+            /** @default 20 */
+            timeout_s?: number;
+            caller_prefix?: string;
+            fallback?: components["schemas"]["Destination"];
+        };
+        RingGroupPatch: {
+            name?: string;
+            extension?: string | null;
+            strategy?: components["schemas"]["RingStrategy"];
+            members?: components["schemas"]["RingTarget"][];
+            timeout_s?: number;
+            caller_prefix?: string | null;
+            fallback?: components["schemas"]["Destination"];
+        };
+        Mailbox: {
+            id: components["schemas"]["ID"];
+            version: components["schemas"]["Version"];
+            /** @example Sales */
+            name: string;
+            /** @example 390 */
+            extension: string | null;
+            /** @description Users who hear the messages and whose lamps show them. */
+            member_ids: components["schemas"]["ID"][];
+            has_pin: boolean;
+            counts: components["schemas"]["MailboxCounts"];
+            created_at: components["schemas"]["Time"];
+            updated_at: components["schemas"]["Time"];
+        };
+        MailboxList: {
+            items: components["schemas"]["Mailbox"][];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
+        MailboxCreate: {
+            name: string;
+            extension?: string | null;
+            member_ids?: components["schemas"]["ID"][];
+            /** @description 4 to 10 digits, never answered. */
+            pin?: string;
+        };
+        MailboxPatch: {
+            name?: string;
+            extension?: string | null;
+            member_ids?: components["schemas"]["ID"][];
+            /** @description 4 to 10 digits, never answered; "" removes it. */
+            pin?: string;
+        };
+        ParkedCall: {
+            /** @example 701 */
+            slot: string;
+            call_id: components["schemas"]["ID"];
+            caller: components["schemas"]["LiveParty"];
+            parked_by: components["schemas"]["LiveParty"];
+            since: components["schemas"]["Time"];
+            /** @description When it rings back who parked it. */
+            returns_at: components["schemas"]["NullableTime"];
+        };
+        ParkingList: {
+            items: components["schemas"]["ParkedCall"][];
+            /** @description All slots of the account. */
+            slots: string[];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
+        FeatureCode: {
+            /** @example voicemail */
+            key: string;
+            /** @example *97 */
+            number: string;
+            /** @example *97 */
+            default: string;
+            /** @example own voicemail */
+            name: string;
+            /**
+             * @description What is dialled behind it.
+             * @enum {string}
+             */
+            argument: "" | "extension" | "number" | "digits";
+            /** @description Pressed during a call rather than dialled. */
+            in_call: boolean;
+        };
+        FeatureCodeList: {
+            items: components["schemas"]["FeatureCode"][];
+            next_cursor: components["schemas"]["NextCursor"];
         };
         Account: {
             id: components["schemas"]["ID"];
@@ -1785,6 +2221,16 @@ export interface components {
              * @example 30
              */
             trace_days: number;
+            /** @description Codes that differ from the default, by key. */
+            feature_codes: {
+                [key: string]: string;
+            };
+            /** @description For everybody. */
+            speed_dials: components["schemas"]["SpeedDial"][];
+            /** @description How long messages are kept; 0: for ever. */
+            voicemail_days: number;
+            /** @description How many messages a mailbox holds; 0: 1000. */
+            voicemail_max: number;
             /** @description The caller's role in it. */
             role: components["schemas"]["Role"];
             created_at: components["schemas"]["Time"];
@@ -1815,6 +2261,16 @@ export interface components {
             inbound_fax_limit?: number;
             outbound_fax_limit?: number;
             trace_days?: number;
+            /** @description By key; null: the default again. */
+            feature_codes?: {
+                [key: string]: string | null;
+            };
+            /** @description For everybody. */
+            speed_dials?: components["schemas"]["SpeedDial"][];
+            /** @description How long messages are kept; 0: for ever. */
+            voicemail_days?: number;
+            /** @description How many messages a mailbox holds; 0: 1000. */
+            voicemail_max?: number;
         };
         User: {
             id: components["schemas"]["ID"];
@@ -1839,6 +2295,15 @@ export interface components {
             /** @example 25 */
             ring_timeout_s: number;
             voicemail: components["schemas"]["VoicemailSettings"];
+            find_me: components["schemas"]["FindMe"];
+            forward: components["schemas"]["Forward"];
+            /** @description Phones ring also while the user talks; else the user is busy. */
+            call_waiting: boolean;
+            /** @description Callers from outside who withhold their number are refused. */
+            reject_anonymous: boolean;
+            /** @description Whose members take each other's calls by *8; none: the group of all who have none. */
+            pickup_groups: string[];
+            speed_dials: components["schemas"]["SpeedDial"][];
             /** @description Whether the user can sign in. */
             has_password: boolean;
             /** @description At least one device is registered. */
@@ -1888,6 +2353,15 @@ export interface components {
             /** @default 25 */
             ring_timeout_s?: number;
             voicemail?: components["schemas"]["VoicemailSettingsPatch"];
+            find_me?: components["schemas"]["FindMe"];
+            forward?: components["schemas"]["Forward"];
+            /** @description Phones ring also while the user talks; else the user is busy. */
+            call_waiting?: boolean;
+            /** @description Callers from outside who withhold their number are refused. */
+            reject_anonymous?: boolean;
+            /** @description Whose members take each other's calls by *8; none: the group of all who have none. */
+            pickup_groups?: string[];
+            speed_dials?: components["schemas"]["SpeedDial"][];
         };
         UserPatch: {
             name?: string;
@@ -1910,6 +2384,15 @@ export interface components {
             do_not_disturb?: boolean;
             ring_timeout_s?: number;
             voicemail?: components["schemas"]["VoicemailSettingsPatch"];
+            find_me?: components["schemas"]["FindMe"];
+            forward?: components["schemas"]["Forward"];
+            /** @description Phones ring also while the user talks; else the user is busy. */
+            call_waiting?: boolean;
+            /** @description Callers from outside who withhold their number are refused. */
+            reject_anonymous?: boolean;
+            /** @description Whose members take each other's calls by *8; none: the group of all who have none. */
+            pickup_groups?: string[];
+            speed_dials?: components["schemas"]["SpeedDial"][];
         };
         NextExtension: {
             /** @example 103 */
@@ -2563,10 +3046,10 @@ export interface components {
             /** @description The account's number, as the carrier gets it; null: none is shown. */
             caller: string | null;
         };
-        /** @description Where calls go: `user` and `mailbox` have an `id`, `external` has a `number`. */
+        /** @description Where calls go: `user`, `ring_group` and `mailbox` have an `id`, `external` has a `number`; `parking` may have a slot as `number`. */
         Destination: {
             /** @enum {string} */
-            type: "user" | "mailbox" | "external" | "hangup";
+            type: "user" | "ring_group" | "mailbox" | "external" | "parking" | "hangup";
             id?: string | null;
             number?: string | null;
         };
@@ -2649,6 +3132,10 @@ export interface components {
              */
             duration_s: number;
             read: boolean;
+            /** @description The caller said so. */
+            urgent: boolean;
+            /** @description User who sent it on. */
+            forwarded_by: components["schemas"]["NullableID"];
             transcript: string | null;
             summary: string | null;
         };
@@ -2667,6 +3154,8 @@ export interface components {
         };
         VoicemailMessagePatch: {
             read?: boolean;
+            /** @description Another mailbox that the caller may open: the message moves there and is new. */
+            mailbox?: components["schemas"]["ID"];
         };
         Peaks: {
             /** Format: double */
@@ -3116,6 +3605,8 @@ export interface components {
             dialed: string;
             started_at: components["schemas"]["Time"];
             answered_at: components["schemas"]["NullableTime"];
+            /** @description recording or paused; absent while the call is not recorded. */
+            recording?: string;
             /** @description Set once the call has ended. */
             outcome?: components["schemas"]["CallOutcome"];
             /**
@@ -3144,7 +3635,9 @@ export interface components {
              * @description An extension or number.
              * @example 103
              */
-            to: string;
+            to?: string;
+            /** @description Instead of `to`: another call of the same user. */
+            to_call_id?: components["schemas"]["ID"];
             /**
              * @description Who is sent on. Left out: whoever talks to the caller of the API, else the caller of the call.
              * @enum {string}
@@ -3313,6 +3806,8 @@ export interface components {
         LineID: components["schemas"]["ID"];
         TrunkID: components["schemas"]["ID"];
         NumberID: components["schemas"]["ID"];
+        GroupID: components["schemas"]["ID"];
+        MailboxID: components["schemas"]["ID"];
         KeyID: components["schemas"]["ID"];
         MessageID: components["schemas"]["ID"];
         ClipID: components["schemas"]["ID"];
@@ -4216,6 +4711,34 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    unregisterDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                device: components["parameters"]["DeviceID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Forgotten. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Asked"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listProvisioningLog: {
         parameters: {
             query?: {
@@ -4839,6 +5362,390 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Number"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listRingGroups: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Search text. */
+                q?: components["parameters"]["Search"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of ring groups. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RingGroupList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createRingGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RingGroupCreate"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RingGroup"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRingGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                group: components["parameters"]["GroupID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The object. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RingGroup"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteRingGroup: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                group: components["parameters"]["GroupID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateRingGroup: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                group: components["parameters"]["GroupID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["RingGroupPatch"];
+                "application/json": components["schemas"]["RingGroupPatch"];
+            };
+        };
+        responses: {
+            /** @description The object as changed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RingGroup"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listMailboxes: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Search text. */
+                q?: components["parameters"]["Search"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of mailboxes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailboxList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createMailbox: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MailboxCreate"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mailbox"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getMailbox: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                mailbox: components["parameters"]["MailboxID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The object. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mailbox"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteMailbox: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                mailbox: components["parameters"]["MailboxID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateMailbox: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The version that was read, in quotes; 412 when it is stale.
+                 * @example "3"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                mailbox: components["parameters"]["MailboxID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["MailboxPatch"];
+                "application/json": components["schemas"]["MailboxPatch"];
+            };
+        };
+        responses: {
+            /** @description The object as changed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mailbox"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listParking: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The taken slots. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ParkingList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listFeatureCodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All codes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeatureCodeList"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -5804,6 +6711,62 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["CallQualityDetail"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    setCallRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CallRecordingChange"];
+            };
+        };
+        responses: {
+            /** @description It is asked for. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    parkCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account's id or `default`.
+                 * @example default
+                 */
+                account: components["parameters"]["AccountID"];
+                call: components["parameters"]["CallID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A slot is looked for. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };

@@ -1,5 +1,5 @@
 import { Button, Select } from '@mantine/core';
-import { IconRefresh, IconRotateClockwise } from '@tabler/icons-react';
+import { IconPlugConnectedX, IconRefresh, IconRotateClockwise } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { autosave, cache, refusal } from '../api/cache';
@@ -46,11 +46,11 @@ const field = (d: Device, name: keyof DevicePatch & string) => async (value: str
   }
 };
 
-async function askPhone(id: string, what: 'resync' | 'reboot') {
+async function askPhone(id: string, what: 'resync' | 'reboot' | 'unregister') {
   try {
     const path = `/accounts/{account}/devices/{device}/${what}` as const;
     await ok(api.POST(path, { params: { path: { ...inAccount, device: id } } }));
-    toast({ title: t(what === 'resync' ? 'device.resyncAsked' : 'device.rebootAsked') });
+    toast({ title: t(`device.${what}Asked`) });
   } catch (e) {
     toast({ title: t('toast.error'), message: words(e), bad: true });
   }
@@ -67,8 +67,18 @@ function Loaded({ device: d }: { device: Device }) {
         title={<InlineEdit label={t('devices.name')} value={d.name} save={field(d, 'name')} display={<h1 className="cut" title={d.name}><bdi>{d.name}</bdi></h1>} />}
         aside={<DeviceStatus device={d} />}
         actions={
-          d.kind === 'softphone' ? undefined : (
             <>
+              <Why reason={offline}>
+                <Button
+                  variant="default"
+                  disabled={!d.online}
+                  leftSection={<IconPlugConnectedX size={17} aria-hidden />}
+                  onClick={() => ask({ title: t('device.unregisterTitle'), body: <T k="device.unregisterBody" v={{ name: <b><bdi>{d.name}</bdi></b> }} />, verb: t('device.unregister'), danger: false, run: () => askPhone(d.id, 'unregister') })}
+                >
+                  {t('device.unregister')}
+                </Button>
+              </Why>
+              {d.kind !== 'softphone' && <>
               <Why reason={offline}><Button variant="default" disabled={!d.online} leftSection={<IconRefresh size={17} aria-hidden />} onClick={() => void askPhone(d.id, 'resync')}>{t('device.resync')}</Button></Why>
               <Why reason={offline}>
                 <Button
@@ -80,8 +90,8 @@ function Loaded({ device: d }: { device: Device }) {
                   {t('device.reboot')}
                 </Button>
               </Why>
+              </>}
             </>
-          )
         }
       />
       <ConflictNote id={d.id} queryKey={keys.device(d.id)} />
