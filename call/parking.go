@@ -3,7 +3,6 @@ package call
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -174,9 +173,6 @@ func (s parking) String() string { return "parking" }
 
 func (s parking) Run(ctx context.Context, c *Call) Step {
 	by := s.by
-	if h := c.handover; h != nil {
-		by = h.who
-	}
 	slot := c.engine.lot.keep(c, s.slots, by)
 	if slot == "" {
 		return c.noSlot(ctx, s)
@@ -193,26 +189,18 @@ func (s parking) Run(ctx context.Context, c *Call) Step {
 		return nil
 	}
 	c.outcome(store.OutcomeAnswered)
-	listener := s.tell
-	if listener == nil && by == (store.CallParty{}) {
-		listener = s.party
-	}
 	if s.tell != nil {
-		defer c.background(ctx, s.party, c.engine.Library.Music())()
-	}
-	if listener != nil {
-		words := append([]string{"parked-at"}, c.engine.Library.Digits(slot)...)
-		if _, err := c.attend(ctx, listener, "", func(ctx context.Context) error {
-			return listener.Sound.Play(ctx, c.engine.Library.Prompt(words...))
-		}); errors.Is(err, errHungUp) && listener == s.party {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
+		stop := c.background(ctx, s.party, c.engine.Library.Music())
+		_ = s.tell.Sound.Play(ctx, c.engine.Library.Prompt(c.whichSlot(slot)...)) // who hangs up does not want to know
+		stop()
 	}
 	kept = false
 	return parked{party: s.party, slot: slot, by: by}
+}
+
+// whichSlot names a slot to the one who parks.
+func (c *Call) whichSlot(slot string) []string {
+	return append([]string{"parked-at"}, c.engine.Library.Digits(slot)...)
 }
 
 // noSlot is the end of an attempt to park when all slots are taken: those who talked talk on.
@@ -266,7 +254,11 @@ func (s parked) Run(ctx context.Context, c *Call) Step {
 			c.parkingChanged(s.slot)
 		}
 	}()
-	defer c.background(ctx, s.party, c.engine.Library.Music())()
+	sound := c.engine.Library.Music()
+	if !waits {
+		sound = &sequence{c.engine.Library.Prompt(c.whichSlot(s.slot)...), sound}
+	}
+	defer c.background(ctx, s.party, sound)()
 	for {
 		select {
 		case <-s.party.Done():
@@ -361,13 +353,21 @@ func (c *Call) atSlot(ctx context.Context, s parked) {
 	c.introduce(ctx, s.party, &Party{Who: store.CallParty{Name: "Parked", Number: s.slot}})
 }
 
+// sender is who transfers the caller here; nobody, if the caller came by themselves.
+func (c *Call) sender() store.CallParty {
+	if c.handover == nil {
+		return store.CallParty{}
+	}
+	return c.handover.who
+}
+
 // slot takes who is parked there, or parks whom somebody sends there.
 func (c *Call) slot(p *Party, d dialplan.Slot) Step {
 	if at, taken := c.engine.lot.at(c.account, d.Number); taken && c.handover == nil {
 		return picking{party: p, of: at.party, in: at.call, slot: d.Number}
 	}
 	if c.handover != nil {
-		return parking{party: p, slots: []string{d.Number}}
+		return parking{party: p, slots: []string{d.Number}, by: c.sender()}
 	}
 	return c.branch(p, dialplan.Reject{
 		Code: 404, Reason: "Nobody is parked there", Outcome: store.OutcomeFailed, Say: dialplan.SayNobodyParked,

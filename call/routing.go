@@ -82,7 +82,7 @@ func (c *Call) follow(p *Party, d dialplan.Decision) Step {
 		return c.pickUp(p, d)
 	case dialplan.Park:
 		c.meant(store.CallParty{Number: "parking", Name: "Parking"})
-		return parking{party: p, slots: d.Slots}
+		return parking{party: p, slots: d.Slots, by: c.sender()}
 	case dialplan.Slot:
 		c.meant(store.CallParty{Number: d.Number, Name: "Parking"})
 		return c.slot(p, d)

@@ -79,7 +79,7 @@ func newScenario(t *testing.T, tweaks ...func(*house, *call.Config)) *scenario {
 }
 
 // setupVerb is what comes before the clock of the ladder starts.
-var setupVerb = regexp.MustCompile("^(user|phones?|carrier|number|account) ")
+var setupVerb = regexp.MustCompile("^(user|phones?|carrier|number|account|group|box|codes) |^\\w+ (forwards|is looked for|takes one|refuses the|has \\S+ under|picks up in)")
 
 // play does what the script says, line by line.
 func (s *scenario) play(script string) {
@@ -108,7 +108,7 @@ func (s *scenario) play(script string) {
 }
 
 func (s *scenario) do(statement string) error {
-	for _, v := range slices.Concat(soundVerbs, divertVerbs, transferVerbs, verbs) {
+	for _, v := range slices.Concat(soundVerbs, divertVerbs, reachVerbs, transferVerbs, verbs) {
 		if m := v.pattern.FindStringSubmatch(statement); m != nil {
 			ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
 			defer cancel()

@@ -101,7 +101,7 @@ var verbs = []verb{
 
 	// What must be seen and heard.
 	{pattern(`(\w+) hears (a voice|\w+)(?: within (\S+))?`), (*scenario).mustHear},
-	{pattern(`(\w+) sees (\w+) (\S+)`), (*scenario).sees},
+	{pattern(`(\w+) sees (\S+) (\S+)`), (*scenario).sees},
 	{pattern(`(\w+) is shown (\w+) (\S+)`), (*scenario).isShown},
 	{pattern(`(\w+) is told (ringing|answered)`), (*scenario).isTold},
 	{pattern(`(\w+) is refused with (\d+)`), (*scenario).isRefused},
@@ -415,7 +415,7 @@ func (s *scenario) sees(ctx context.Context, w []string) error {
 	if err != nil {
 		return err
 	}
-	if got := c.Remote(); got.Display != w[1] || got.User != w[2] {
+	if got := c.Remote(); strings.ReplaceAll(got.Display, " ", "_") != w[1] || got.User != w[2] {
 		return fmt.Errorf("sees %q %s", got.Display, got.User)
 	}
 	return nil
