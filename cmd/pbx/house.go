@@ -161,6 +161,11 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 		defer h.preload.Done()
 		h.doChores(doing)
 	}()
+	h.preload.Add(1)
+	go func() {
+		defer h.preload.Done()
+		h.sweepRecordings(minding)
+	}()
 	return h, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"pbx/media/audiofile"
 	"pbx/store"
@@ -38,4 +39,25 @@ func (sounds) Convert(ctx context.Context, upload, to *os.File) (store.AudioClip
 
 func (sounds) MP3(ctx context.Context, w io.Writer, path string) error {
 	return audiofile.MP3(ctx, w, path)
+}
+
+// sweepTime is how often recordings are looked through for those that are too old.
+const sweepTime = time.Hour
+
+// sweepRecordings deletes what the accounts no longer keep, until ctx ends.
+func (h *house) sweepRecordings(ctx context.Context) {
+	tick := time.NewTicker(sweepTime)
+	defer tick.Stop()
+	for {
+		for _, account := range h.db.Accounts() {
+			if err := h.db.TrimRecordings(ctx, account); err != nil && ctx.Err() == nil {
+				h.log.Warn("old recordings not deleted", "account", account, "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

@@ -16,6 +16,8 @@ export type Activity = Schemas['Activity'];
 export type Settings = Schemas['Settings'];
 export type Trunk = Schemas['Trunk'];
 export type PhoneNumber = Schemas['Number'];
+export type AudioClip = Schemas['AudioClip'];
+export type Recording = Schemas['Recording'];
 export type Destination = Schemas['Destination'];
 
 export const base = '/api/v1';

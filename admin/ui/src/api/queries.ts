@@ -41,6 +41,8 @@ export const keys = {
   trunk: (id: string) => ['trunk', id],
   numbers: ['numbers'],
   number: (id: string) => ['number', id],
+  clips: ['clips'],
+  recordings: ['recordings'],
 };
 
 export const useUsers = (enabled = true) =>
@@ -88,6 +90,16 @@ export const useNumbers = (enabled = true) =>
 
 export const useNumber = (id: string) =>
   useQuery({ queryKey: keys.number(id), queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/numbers/{number}', { params: { path: { ...inAccount, number: id } }, signal })) });
+
+export const useClips = (enabled = true) =>
+  useQuery({
+    queryKey: keys.clips,
+    enabled,
+    queryFn: ({ signal }) => all((cursor) => ok(api.GET('/accounts/{account}/audio-clips', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }))),
+  });
+
+export const useRecording = (id: string) =>
+  useQuery({ queryKey: [...keys.recordings, id], queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/recordings/{recording}', { params: { path: { ...inAccount, recording: id } }, signal })) });
 
 /** Every lamp of the account. Calls change lamps, and repairs have no news of their own: the page looks again. */
 export const useLamps = () =>

@@ -24,6 +24,7 @@ const routes: { path: string; admin?: boolean; page: Page }[] = [
   { path: '/devices', admin: true, page: lazy(() => import('../pages/Devices')) },
   { path: '/devices/:id', admin: true, page: lazy(() => import('../pages/DeviceDetail')) },
   { path: '/lamps', admin: true, page: lazy(() => import('../pages/Lamps')) },
+  { path: '/audio-clips', admin: true, page: lazy(() => import('../pages/AudioClips')) },
   { path: '/trunks', admin: true, page: lazy(() => import('../pages/Trunks')) },
   { path: '/trunks/:id', admin: true, page: lazy(() => import('../pages/TrunkDetail')) },
   { path: '/phone-numbers', admin: true, page: lazy(() => import('../pages/PhoneNumbers')) },

@@ -10,9 +10,11 @@ import type { News } from './store';
 const shownIn: Record<string, unknown[][]> = {
   user: [keys.users, ['user'], keys.devices, ['device'], keys.settings],
   device: [keys.devices, ['device'], keys.users, ['user']],
-  account: [keys.account, keys.provisioning],
+  account: [keys.account, keys.provisioning, keys.clips],
   provisioning: [keys.provisioning],
   message: [keys.messages],
+  clip: [keys.clips],
+  recording: [keys.recordings, keys.records, ['record']],
   trunk: [keys.trunks, ['trunk'], keys.numbers],
   number: [keys.numbers, ['number'], keys.account],
 };

@@ -11,6 +11,7 @@ import { LiveCallRow, OutcomePill, Verified, partyName, partyNumber, sentence } 
 import { clock, clockTime, fullTime, useSecond } from '../ui/format';
 
 const Trace = lazy(() => import('./CallTrace'));
+const Sound = lazy(() => import('./CallRecording'));
 const Quality = lazy(() => import('./CallQuality'));
 
 export default function CallDetail({ params }: { params: Record<string, string> }) {
@@ -38,12 +39,14 @@ export default function CallDetail({ params }: { params: Record<string, string> 
       <PageHead title={<h1><bdi>{title}</bdi></h1>} docTitle={title} back={back} aside={<OutcomePill outcome={r.outcome} />} />
       <p className="opening"><bdi>{sentence(r)}</bdi></p>
       {live && <section className="card" aria-label={t('calls.now')} style={{ marginBottom: 16 }}><ul className="list"><LiveCallRow call={live} hang /></ul></section>}
-      <Tabs value={tab === 'sip' || tab === 'quality' ? tab : 'story'} onChange={(v) => setTab(v === 'story' ? '' : (v ?? ''))} keepMounted={false}>
+      <Tabs value={tab === 'sip' || tab === 'quality' || (tab === 'recording' && r.recording_id) ? tab : 'story'} onChange={(v) => setTab(v === 'story' ? '' : (v ?? ''))} keepMounted={false}>
         <Tabs.List mb="md" aria-label={t('call.one')}>
           <Tabs.Tab value="story">{t('call.story')}</Tabs.Tab>
           <Tabs.Tab value="sip">{t('call.sip')}</Tabs.Tab>
+          {r.recording_id && <Tabs.Tab value="recording">{t('call.recording')}</Tabs.Tab>}
           <Tabs.Tab value="quality">{t('call.quality')}</Tabs.Tab>
         </Tabs.List>
+        {r.recording_id && <Tabs.Panel value="recording"><Suspense fallback={<Loading rows={4} />}><Sound id={r.recording_id} /></Suspense></Tabs.Panel>}
         <Tabs.Panel value="sip"><Suspense fallback={<Loading rows={6} />}><Trace id={id} /></Suspense></Tabs.Panel>
         <Tabs.Panel value="quality"><Suspense fallback={<Loading rows={4} />}><Quality id={id} /></Suspense></Tabs.Panel>
         <Tabs.Panel value="story">

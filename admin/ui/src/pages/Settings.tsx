@@ -1,15 +1,16 @@
-import { Button, MultiSelect, NumberInput, Select, Tabs, TextInput, Textarea } from '@mantine/core';
+import { Button, MultiSelect, NumberInput, Select, Switch, Tabs, TextInput, Textarea } from '@mantine/core';
 import { Suspense, lazy, useMemo } from 'react';
 import { autosave, cache } from '../api/cache';
 import { type Account, api, inAccount } from '../api/client';
 import { ok, words } from '../api/problem';
 import { type AccountPatch, keys, saveAccount, useAccount, useDevices, useNumbers, useProvisioning } from '../api/queries';
 import { useSession } from '../api/session';
-import { useQueryParam } from '../app/router';
+import { Link, useQueryParam } from '../app/router';
 import { t } from '../i18n/t';
 import { T } from '../i18n/T';
 import { Card, Failed, Loading, PageHead } from '../ui/bits';
 import { ask } from '../ui/confirm';
+import { ClipSelect } from '../ui/clips';
 import { ConflictNote } from '../ui/conflict';
 import { Value } from '../ui/devices';
 import { useDraft } from '../ui/draft';
@@ -96,7 +97,45 @@ function Telephony({ account }: { account: Account }) {
     <>
       <Extensions account={account} />
       <Outside account={account} />
+      <HoldMusic account={account} />
+      <Recording account={account} />
     </>
+  );
+}
+
+/** What those hear who wait. */
+function HoldMusic({ account }: { account: Account }) {
+  return (
+    <Card title={t('settings.holdMusic')} action={<Link to="/audio-clips">{t('nav.clips')}</Link>}>
+      <ClipSelect
+        label={t('settings.holdMusic')}
+        description={t('settings.holdMusicWhat')}
+        value={account.hold_music_clip_id}
+        none={t('clips.builtIn')}
+        save={(id) => saveAccount(account.id, { hold_music_clip_id: id })}
+      />
+    </Card>
+  );
+}
+
+const directions = ['internal', 'inbound', 'outbound'] as const;
+
+/** Which calls are recorded, what people hear of it, and how long recordings stay. */
+function Recording({ account }: { account: Account }) {
+  const form = useAccountDraft(account);
+  const policy = form.value.recording;
+  const set = (change: Partial<Account['recording']>) => form.set({ recording: { ...policy, ...change } });
+  return (
+    <DraftCard title={t('settings.recording')} form={form}>
+      <Switch label={t('settings.recordCalls')} description={t('settings.recordCallsWhat')} checked={form.value.recording_enabled} onChange={(e) => form.set({ recording_enabled: e.currentTarget.checked })} />
+      <MultiSelect label={t('settings.recordWhich')} clearable={false} value={policy.directions} onChange={(v) => v.length && set({ directions: directions.filter((d) => v.includes(d)) })} data={directions.map((d) => ({ value: d, label: t(`direction.${d}`) }))} error={form.errors['recording.directions']} />
+      <Select label={t('settings.notice')} description={t('settings.noticeWhat')} allowDeselect={false} value={policy.notice} onChange={(v) => v && set({ notice: v as typeof policy.notice })} data={(['none', 'tone', 'announcement'] as const).map((n) => ({ value: n, label: t(`recording.notice.${n}`) }))} />
+      <Switch label={t('settings.recordEmergency')} checked={policy.emergency} onChange={(e) => set({ emergency: e.currentTarget.checked })} />
+      <div className="pair">
+        <NumberInput label={t('settings.retention')} description={t('settings.retentionWhat')} min={0} max={3650} allowDecimal={false} value={policy.retention_days} onChange={(v) => set({ retention_days: Number(v) })} error={form.errors['recording.retention_days']} />
+        <NumberInput label={t('settings.quota')} description={t('settings.quotaWhat')} min={0} allowDecimal={false} value={policy.quota_mb} onChange={(v) => set({ quota_mb: Number(v) })} error={form.errors['recording.quota_mb']} />
+      </div>
+    </DraftCard>
   );
 }
 

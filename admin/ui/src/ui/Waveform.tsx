@@ -21,24 +21,31 @@ export interface WaveformProps {
   duration: number;
   position: number;
   onSeek: (seconds: number) => void;
+  /** Whose sound it is, where there is more than one. */
+  name?: string;
 }
 
 const count = 96;
 const height = 56;
 
+const drawn = (peaks: readonly number[]) =>
+  bars(peaks, count)
+    .map((p, i) => {
+      const h = p * (height - 6);
+      return `M${(i + 0.5) * 4} ${((height - h) / 2).toFixed(1)}v${h.toFixed(1)}`;
+    })
+    .join('');
+
+/** The sound as a picture, and nothing more. */
+export function Wave({ peaks }: { peaks: readonly number[] }) {
+  const path = useMemo(() => drawn(peaks), [peaks]);
+  return <div className="waveform" aria-hidden><svg viewBox={`0 0 ${count * 4} ${height}`} preserveAspectRatio="none"><path d={path} /></svg></div>;
+}
+
 /** The sound as a picture; the played part is coloured, a click or an arrow key seeks. */
-export function Waveform({ peaks, duration, position, onSeek }: WaveformProps) {
+export function Waveform({ peaks, duration, position, onSeek, name }: WaveformProps) {
   const box = useRef<HTMLDivElement>(null);
-  const path = useMemo(
-    () =>
-      bars(peaks, count)
-        .map((p, i) => {
-          const h = p * (height - 6);
-          return `M${(i + 0.5) * 4} ${((height - h) / 2).toFixed(1)}v${h.toFixed(1)}`;
-        })
-        .join(''),
-    [peaks],
-  );
+  const path = useMemo(() => drawn(peaks), [peaks]);
   const share = duration > 0 ? Math.min(1, position / duration) : 0;
   const seekAt = (e: PointerEvent<HTMLDivElement>) => {
     const r = e.currentTarget.getBoundingClientRect();
@@ -57,7 +64,7 @@ export function Waveform({ peaks, duration, position, onSeek }: WaveformProps) {
       className="waveform"
       role="slider"
       tabIndex={0}
-      aria-label={t('player.position')}
+      aria-label={name ?? t('player.position')}
       aria-valuemin={0}
       aria-valuemax={Math.round(duration)}
       aria-valuenow={Math.round(position)}
