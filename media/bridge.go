@@ -13,6 +13,8 @@ func Join(a, b *Session) *Bridge {
 	j := &Bridge{a: a, b: b, la: &link{to: b}, lb: &link{to: a}}
 	a.sink.Store(j.la)
 	b.sink.Store(j.lb)
+	a.userSpace()
+	b.userSpace()
 	return j
 }
 
@@ -20,6 +22,7 @@ func Join(a, b *Session) *Bridge {
 func Echo(s *Session) *Bridge {
 	j := &Bridge{a: s, la: &link{to: s}}
 	s.sink.Store(j.la)
+	s.userSpace()
 	return j
 }
 
@@ -28,5 +31,7 @@ func (j *Bridge) Close() {
 	j.a.sink.CompareAndSwap(j.la, nil)
 	if j.b != nil {
 		j.b.sink.CompareAndSwap(j.lb, nil)
+		j.b.userSpace()
 	}
+	j.a.userSpace()
 }

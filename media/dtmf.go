@@ -83,6 +83,7 @@ func (s *Session) Press(ctx context.Context, digits string) error {
 	}
 	p := &player{}
 	s.out.enter(p)
+	s.userSpace()
 	defer s.out.leave(p)
 	pace := newPacer(frameTime)
 	defer pace.stop()

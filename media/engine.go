@@ -18,6 +18,7 @@ type Config struct {
 	Low, High uint16        // range of ports for RTP and RTCP; 0, 0: free ports of the system
 	Advertise netip.Addr    // the address in SDP, where it differs from the local one
 	Timeout   time.Duration // how long no RTP may come while some is due; default 30 s
+	Kernel    Kernel        // nil: every packet passes through this process
 	Log       *slog.Logger  // nil: silent
 }
 
@@ -39,7 +40,8 @@ type Engine struct {
 	first  sync.Once // the first session is opened
 	poller *poller   // of the sockets of this machine; nil: each has a goroutine
 
-	used rest // ports of late
+	used   rest // ports of late
+	kernel kernelSide
 
 	mu       sync.Mutex
 	closed   bool
@@ -62,6 +64,7 @@ type Stats struct {
 	Late           uint64 // packets out of order
 	BadReports     uint64 // RTCP that was none, or not the peer's
 	Faults         uint64 // times without sound in one direction
+	InKernel       int    // sessions whose packets the kernel relays now
 }
 
 // NewEngine makes an engine. It must be closed.
@@ -150,6 +153,9 @@ func (e *Engine) Stats() Stats {
 	st := e.past
 	st.Sessions, st.Opened = len(e.sessions), e.opened
 	e.mu.Unlock()
+	e.kernel.mu.Lock()
+	st.InKernel = e.kernel.handed
+	e.kernel.mu.Unlock()
 	for _, s := range e.all() {
 		st.add(s.Stats())
 	}
@@ -202,6 +208,7 @@ func (e *Engine) sweep() {
 		case now := <-tick.C:
 			e.used.sweep(now)
 			for _, s := range e.all() {
+				e.shift(s, now)
 				s.sweep(now)
 			}
 		}

@@ -59,6 +59,9 @@ type inlet struct {
 	rate    int     // of timestamps, in Hz
 	jitter  float64 // in ticks of it
 
+	shape  shape
+	kernel bool // the source's packets are counted elsewhere: see handover
+
 	signs       signs
 	stats       inletStats
 	lostBefore  int64 // lost of earlier streams
@@ -86,6 +89,7 @@ const (
 	drop verdict = iota
 	pass
 	passAndAim // pass, and send to this source from now on
+	takeBack   // first ask the kernel what it counted
 )
 
 // rank says how much an address may be believed: 2 is exactly what the SDP claims, 1 the
@@ -122,6 +126,9 @@ func (in *inlet) renew(t *terms, moved bool) {
 func (in *inlet) judge(p *packet) verdict {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if in.kernel && (p.from == in.source || in.proven(p)) {
+		return takeBack
+	}
 	if p.from != in.source {
 		if !in.proven(p) {
 			in.stats.stray++
@@ -308,6 +315,7 @@ func (in *inlet) time(p *packet) {
 		}
 	}
 	in.timed, in.transit, in.lastTS, in.lastAt = true, transit, p.ts, p.at
+	in.shape = shape{p.number, p.buf[0] == 0x80, p.end - p.start}
 }
 
 func (in *inlet) wanted() uint32 { return in.cycles + uint32(in.highest) - in.base + 1 }

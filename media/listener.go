@@ -47,6 +47,7 @@ func (s *Session) addTap(t *tap) {
 	}
 	list = append(list, t)
 	s.taps.Store(&list)
+	s.userSpace()
 }
 
 func (s *Session) removeTap(t *tap) {

@@ -250,6 +250,7 @@ func (s *Session) agree(t *terms) {
 	}
 	s.in.renew(t, moved)
 	s.out.renew(t, moved)
+	s.userSpace()
 	if moved {
 		s.reports.forget()
 	}

@@ -55,6 +55,7 @@ func (p *pacer) waitStep(ctx context.Context, done <-chan struct{}, following ti
 func (s *Session) Play(ctx context.Context, src Source) error {
 	p := &player{}
 	s.out.enter(p)
+	s.userSpace()
 	defer s.out.leave(p)
 	pace := newPacer(0)
 	defer pace.stop()

@@ -41,6 +41,7 @@ type Session struct {
 	sealed   *sealer // the one in force
 	changed  chan struct{}
 
+	fast    handover
 	in      inlet
 	out     *outlet
 	reports reporter
@@ -112,6 +113,7 @@ func (s *Session) read(c conn, take func(b []byte, from netip.AddrPort)) {
 func (s *Session) Close() {
 	s.closer.Do(func() {
 		close(s.done)
+		s.leaveKernel()
 		s.reports.bye()
 		s.rtp.Close()
 		s.rtcp.Close()
@@ -270,7 +272,12 @@ func (s *Session) take(p *packet) {
 		return
 	}
 	p.kind = s.kindOf(p.number)
-	switch s.in.judge(p) {
+	v := s.in.judge(p)
+	for v == takeBack {
+		s.leftToUs()
+		v = s.in.judge(p)
+	}
+	switch v {
 	case drop:
 		return
 	case passAndAim:
@@ -360,6 +367,7 @@ type SessionStats struct {
 
 // Stats counts.
 func (s *Session) Stats() SessionStats {
+	s.settle()
 	st := SessionStats{Codec: s.Codec()}
 	s.in.mu.Lock()
 	in := s.in.stats

@@ -26,6 +26,7 @@ type config struct {
 	rtpLow    uint16
 	rtpHigh   uint16
 	advertise string
+	kernel    string // "off", "auto" or names of network cards
 	logLevel  slog.Level
 	logFormat string
 	drain     time.Duration
@@ -56,6 +57,7 @@ func parseConfig(command string, args, environ []string, stderr io.Writer) (*con
 	fs.StringVar(&c.tlsKey, "tls-key", "", "its key `file`")
 	fs.StringVar(&c.carrierCA, "carrier-ca", "", "`file` of certificates (PEM) to trust for carriers besides those that this machine trusts")
 	fs.StringVar(&rtp, "rtp-ports", rtpDefault, "UDP port `range` for sound, 0 for any free port")
+	fs.StringVar(&c.kernel, "kernel-relay", "off", "relay the sound of plain calls in the kernel (XDP): off, auto (all network cards that have an address) or `cards` separated by commas")
 	fs.StringVar(&c.advertise, "advertise", "", "`address` to tell phones when it differs from the one they reach")
 	fs.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.logFormat, "log-format", "text", "text or json")
@@ -116,6 +118,9 @@ func parseConfig(command string, args, environ []string, stderr io.Writer) (*con
 	}
 	if c.metrics != "loopback" && c.metrics != "all" {
 		return nil, nil, fmt.Errorf("--metrics: %q is neither loopback nor all", c.metrics)
+	}
+	if strings.ContainsAny(c.kernel, " /") || c.kernel == "" {
+		return nil, nil, fmt.Errorf("--kernel-relay: %q is neither off nor auto nor names of network cards such as eth0,eth1", c.kernel)
 	}
 	if c.drain < 0 {
 		return nil, nil, fmt.Errorf("--drain: %s is negative", c.drain)

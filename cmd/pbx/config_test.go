@@ -44,6 +44,7 @@ func TestConfigRefusesNamingTheFlag(t *testing.T) {
 		{"--tls-cert a.pem", "", "--tls-key"},
 		{"--advertise a<b", "", "--advertise"},
 		{"", "PBX_DRAIN=soon", "PBX_DRAIN"},
+		{"--kernel-relay=", "", "--kernel-relay"},
 		{"", "PBX_ADMIN_EMAIL=a@b.c", "PBX_ADMIN_PASSWORD"},
 		{"--sip-udp= --sip-tcp= --sip-tls=", "", "phones need an address"},
 		{"--http=", "", "portal needs an address"},

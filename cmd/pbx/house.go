@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"pbx/dialplan"
 	"pbx/event"
 	"pbx/media"
+	"pbx/media/xdp"
 	"pbx/provisioning"
 	"pbx/sip"
 	"pbx/store"
@@ -31,18 +33,19 @@ import (
 
 // house is every room, built in order and closed in reverse.
 type house struct {
-	cfg   *config
-	log   *slog.Logger
-	bus   *event.Bus
-	db    *sqlite.DB
-	plans *planShelf
-	media *media.Engine
-	sip   *sip.Server
-	calls *call.Engine
-	prov  *provisioning.Server
-	admin *admin.Server
-	web   *webServer
-	certs *certificates // nil when nobody speaks TLS
+	cfg    *config
+	log    *slog.Logger
+	bus    *event.Bus
+	db     *sqlite.DB
+	plans  *planShelf
+	media  *media.Engine
+	kernel *xdp.Relay // nil: all packets of sound pass through this program
+	sip    *sip.Server
+	calls  *call.Engine
+	prov   *provisioning.Server
+	admin  *admin.Server
+	web    *webServer
+	certs  *certificates // nil when nobody speaks TLS
 
 	setupToken string // shown on the console while nobody can sign in
 	ready      *readiness
@@ -97,7 +100,11 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 	if err != nil {
 		return nil, err
 	}
-	h.media = media.NewEngine(media.Config{Low: cfg.rtpLow, High: cfg.rtpHigh, Advertise: advertised, Log: h.log.With("room", "media")})
+	sound := media.Config{Low: cfg.rtpLow, High: cfg.rtpHigh, Advertise: advertised, Log: h.log.With("room", "media")}
+	if h.kernel = openKernel(cfg, sound.Log); h.kernel != nil {
+		sound.Kernel = h.kernel
+	}
+	h.media = media.NewEngine(sound)
 	if len(cfg.https)+len(cfg.sipTLS)+len(cfg.sipOldTLS) > 0 {
 		if h.certs, err = openCertificates(cfg, h.log.With("room", "tls")); err != nil {
 			return nil, withAdvice(err, cfg)
@@ -169,6 +176,23 @@ func open(ctx context.Context, cfg *config, logs io.Writer) (_ *house, err error
 	return h, nil
 }
 
+// openKernel puts the relay into the kernel if that is wanted and this machine lets us. Without it nothing is missing but speed.
+func openKernel(cfg *config, log *slog.Logger) *xdp.Relay {
+	if cfg.kernel == "off" {
+		return nil
+	}
+	var cards []string
+	if cfg.kernel != "auto" {
+		cards = strings.Split(cfg.kernel, ",")
+	}
+	r, err := xdp.Open(xdp.Options{Low: cfg.rtpLow, High: cfg.rtpHigh, Cards: cards, Log: log})
+	if err != nil {
+		log.Warn("sound is not relayed in the kernel but by this program", "reason", err)
+		return nil
+	}
+	return r
+}
+
 // withAdvice adds what to do about a data directory that cannot be used.
 func withAdvice(err error, cfg *config) error {
 	switch {
@@ -213,6 +237,9 @@ func (h *house) close() error {
 	}
 	if h.media != nil {
 		errs = append(errs, h.media.Close())
+	}
+	if h.kernel != nil {
+		errs = append(errs, h.kernel.Close())
 	}
 	if h.rest != nil {
 		h.rest()

@@ -25,11 +25,12 @@ var mayImport = map[string][]string{
 	"dialplan":      {"store"},
 	"sip":           {"store", "event"},
 	"media":         {},
+	"media/xdp":     {"media"},
 	"call":          {"store", "event", "dialplan", "media", "sip"},
 	"call/calltest": {"store", "event", "dialplan", "media", "sip", "call", "store/sqlite"},
 	"provisioning":  {"store", "event"},
 	"admin":         {"store", "event", "dialplan", "sip", "call", "provisioning"},
-	"cmd/pbx":       {"store", "store/sqlite", "event", "dialplan", "sip", "media", "call", "call/calltest", "provisioning", "admin"},
+	"cmd/pbx":       {"store", "store/sqlite", "event", "dialplan", "sip", "media", "media/xdp", "call", "call/calltest", "provisioning", "admin"},
 }
 
 // doors names the rooms through which each third party may come in. What is not listed may not come in at all.
@@ -55,7 +56,8 @@ var doors = map[string][]string{
 	"golang.org/x/crypto":                 {"store"},
 	"golang.org/x/time":                   {"provisioning", "sip", "admin"},
 	"golang.org/x/sync":                   {"store", "admin"},
-	"golang.org/x/sys":                    {"cmd/pbx", "media"},
+	"golang.org/x/sys":                    {"cmd/pbx", "media", "media/xdp"},
+	"github.com/cilium/ebpf":              {"media/xdp"},
 	"gopkg.in/yaml.v3":                    {"admin"},
 	"go.yaml.in":                          {"admin"},
 }

@@ -30,6 +30,9 @@ func (h *house) metrics() http.Handler {
 	gauge("sip_connections", "SIP connections over TCP.", func() float64 { return float64(h.sip.Stats().Connections) })
 	gauge("rtp_sessions", "RTP sessions that are open.", func() float64 { return float64(h.media.Stats().Sessions) })
 
+	gauge("rtp_sessions_in_kernel", "RTP sessions whose packets the kernel relays.", func() float64 { return float64(h.media.Stats().InKernel) })
+	gauge("rtp_kernel_relay_cards", "Network cards that have the relay of the kernel; 0 when it is off.", func() float64 { return float64(len(h.kernelCards())) })
+
 	counter("sip_messages_received_total", "SIP messages received.", func() float64 { return float64(h.sip.Stats().Received) })
 	counter("sip_messages_malformed_total", "SIP messages that could not be used.", func() float64 { return float64(h.sip.Stats().Malformed) })
 	counter("sip_messages_throttled_total", "SIP messages dropped for being over a limit.", func() float64 { return float64(h.sip.Stats().Throttled) })
@@ -54,4 +57,12 @@ func (h *house) metrics() http.Handler {
 	counter("rtcp_bad_total", "RTCP datagrams that were none, or not the peer's.", func() float64 { return float64(h.media.Stats().BadReports) })
 	counter("rtp_faults_total", "Times without sound in one direction of a leg.", func() float64 { return float64(h.media.Stats().Faults) })
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// kernelCards are the cards that the relay of the kernel is on.
+func (h *house) kernelCards() []string {
+	if h.kernel == nil {
+		return nil
+	}
+	return h.kernel.Cards()
 }
