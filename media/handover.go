@@ -133,7 +133,7 @@ func (s *Session) relayable(l *link) (KernelStream, bool) {
 	t, other := s.terms.Load(), peer.terms.Load()
 	switch {
 	case t == nil || other == nil, t.held || other.held, t.direction != both || other.direction != both,
-		t.secured || other.secured, s.gate.Load() != nil, s.taps.Load() != nil, s.sink.Load() != l:
+		t.secured || other.secured, s.gate.Load() != nil, s.taps.Load() != nil, s.sink.Load() != l, s.listensForTones():
 		return KernelStream{}, false
 	}
 	peer.in.mu.Lock()
