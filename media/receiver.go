@@ -32,6 +32,7 @@ type receiver struct {
 	decoder decoder
 	decodes kind
 	length  int64 // of the last packet
+	sound   [maxDecoded]int16
 
 	play    int64 // where in the peer's time the first sample of the flow lies
 	emitted int64 // samples handed out
@@ -213,7 +214,7 @@ func (r *receiver) hear(h heard, late int) {
 	if r.decoder == nil || r.decodes != h.kind {
 		r.decoder, r.decodes = newDecoder(h.kind), h.kind
 	}
-	var sound [maxDecoded]int16
+	sound := &r.sound // of the decoder: on the stack it would have to be made anew each time
 	n := r.decoder.decode(sound[:], h.data)
 	if n == 0 {
 		return

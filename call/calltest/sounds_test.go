@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	"pbx/media"
@@ -300,4 +302,42 @@ func level(samples []int16) float64 {
 		sum += float64(v) * float64(v)
 	}
 	return 10 * math.Log10(sum/float64(max(len(samples), 1))/(1<<30)+1e-12)
+}
+
+// TestRecordingsOfAFormerLife: what was being recorded when the house died is finished at the next start.
+func TestRecordingsOfAFormerLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		ctx := t.Context()
+		begin := func(octets int) store.Recording {
+			r := store.Recording{AccountID: h.account, CallID: store.NewID(store.PrefixCall), StartedAt: time.Now(), Left: store.CallParty{Name: "alice"}}
+			if err := h.db.BeginRecording(ctx, &r); err != nil {
+				t.Fatal(err)
+			}
+			w, err := media.CreateStereoWAV(h.db.RecordingPath(r.ID), 8000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(w.Write(make([]int16, octets/2)), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		kept, empty := begin(64000), begin(0)
+		gone := begin(64000)
+		if err := os.Remove(h.db.RecordingPath(gone.ID)); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.engine.Recover(ctx); err != nil {
+			t.Fatal(err)
+		}
+		items, _, err := h.db.Recordings(ctx, h.account, store.RecordingFilter{}, store.Page{})
+		if err != nil || len(items) != 1 || items[0].ID != kept.ID || items[0].Duration != 2*time.Second {
+			t.Errorf("%+v, %v", items, err)
+		}
+		if _, err := os.Stat(h.db.RecordingPath(empty.ID)); !os.IsNotExist(err) {
+			t.Errorf("an empty recording stays: %v", err)
+		}
+		h.close()
+	})
 }
