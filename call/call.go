@@ -57,6 +57,7 @@ type Call struct {
 	parting    *parting          // why a party is about to leave
 	diversions []diversion       // users whose phones sent the call on, oldest first
 	tape       *tape             // nil: the call is not recorded
+	consults   *consultation     // this call asks before a transfer
 	q850       int               // why a party ended the call, in the words of telephone networks
 
 	caller *Party // nil until a phone of an originated call is answered
@@ -99,6 +100,7 @@ func (c *Call) run(ctx context.Context, first Step) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.panicked(r)
+			c.consulted()
 			c.hangUpDropped(c.present(step), nil)
 		}
 	}()
@@ -107,6 +109,9 @@ func (c *Call) run(ctx context.Context, first Step) {
 		next := step.Run(ctx, c)
 		there := c.present(step)
 		next = c.refuseWishes(c.carriedOn(next))
+		if next == nil {
+			c.consulted()
+		}
 		c.hangUpDropped(there, next)
 		step = next
 	}

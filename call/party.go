@@ -21,7 +21,7 @@ type Party struct {
 	rung     bool // it heard that somebody is being rung
 
 	lastKey keyPress
-	code    keyPress // the star that may begin a code
+	foundAs store.ID // the user who was looked for at this number of the public network; empty: nobody was
 }
 
 // keyPress is a key as it arrived.
@@ -48,6 +48,14 @@ func (p *Party) caller() dialplan.Caller {
 		return dialplan.Caller{Trunk: trunk, Number: p.Who.Number}
 	}
 	return dialplan.Caller{User: p.Who.UserID, Number: p.Who.Extension}
+}
+
+// lends is the trunk of a stranger, who has no rights to lend to whom they send on; empty: p is no stranger.
+func (p *Party) lends() store.ID {
+	if p.foundAs != "" {
+		return ""
+	}
+	return p.caller().Trunk
 }
 
 // stranger says who calls over a trunk, as far as the carrier tells.

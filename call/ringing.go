@@ -183,6 +183,7 @@ func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Pa
 		silence = time.After(f.patience)
 	}
 	for open > 0 {
+		inSound, byINFO := f.consultKeys()
 		select {
 		case n := <-f.news:
 			silence = nil
@@ -215,8 +216,18 @@ func (f *fork) watch(ctx context.Context, open int, patience time.Duration) (*Pa
 			}
 		case <-f.call.transferorDone():
 			f.call.transferorLeft()
+		case key := <-inSound:
+			if f.goesBack(key) {
+				return nil, errHungUp
+			}
+		case key := <-byINFO:
+			if f.goesBack(key) {
+				return nil, errHungUp
+			}
 		case <-f.callerDone():
-			return nil, f.call.gone(f.caller)
+			if !f.handsOver(ctx) {
+				return nil, f.call.gone(f.caller)
+			}
 		case <-ctx.Done():
 			return nil, f.call.stopped()
 		case <-silence:
@@ -302,7 +313,13 @@ func (f *fork) ring(ctx context.Context, caller *Party, p phone, t *turn, o sip.
 // ringOutside rings a number of the public network, over one carrier after another.
 func (f *fork) ringOutside(ctx context.Context, caller *Party, t dialplan.Target) {
 	for i, trunk := range t.Outside.Trunks {
-		w := way{screening: t.Screening, invite: func() (*Party, error) { return f.call.inviteOver(ctx, dialing{caller, *t.Outside}, trunk) }}
+		w := way{screening: t.Screening, invite: func() (*Party, error) {
+			p, err := f.call.inviteOver(ctx, dialing{caller, *t.Outside}, trunk)
+			if err == nil {
+				p.foundAs = t.Of
+			}
+			return p, err
+		}}
 		if i < len(t.Outside.Trunks)-1 {
 			w.spare = ending.next
 		}

@@ -33,15 +33,18 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 	c.recordIfRuled(ctx, s.a, s.b)
 	var hold holdMusic
 	defer hold.stop()
+	a, b := keypad{party: s.a}, keypad{party: s.b}
+	defer a.clear()
+	defer b.clear()
 	for {
+		var next Step
+		moves := false
 		hold.follow(ctx, c, s.a, s.b)
 		select {
 		case <-s.a.Done():
-			_ = c.gone(s.a)
-			return nil
+			return s.parts(c, s.a)
 		case <-s.b.Done():
-			_ = c.gone(s.b)
-			return nil
+			return s.parts(c, s.b)
 		case <-ctx.Done():
 			_ = c.stopped()
 			return nil
@@ -60,29 +63,35 @@ func (s talking) Run(ctx context.Context, c *Call) Step {
 		case <-s.b.Sound.Changed():
 			c.changed()
 		case key := <-s.a.Leg.Digits():
-			s.pass(ctx, key, s.a, s.b)
-			c.keyed(ctx, s.a, key, true)
+			next, moves = s.keyed(ctx, c, &a, key, true)
 		case key := <-s.b.Leg.Digits():
-			s.pass(ctx, key, s.b, s.a)
-			c.keyed(ctx, s.b, key, true)
+			next, moves = s.keyed(ctx, c, &b, key, true)
 		case key := <-s.a.Sound.Digits():
-			c.keyed(ctx, s.a, key, false)
+			next, moves = s.keyed(ctx, c, &a, key, false)
 		case key := <-s.b.Sound.Digits():
-			c.keyed(ctx, s.b, key, false)
+			next, moves = s.keyed(ctx, c, &b, key, false)
+		case <-a.due():
+			next, moves = s.obey(ctx, c, &a, true)
+		case <-b.due():
+			next, moves = s.obey(ctx, c, &b, true)
 		case w := <-c.wishes:
 			if t, ok := w.(tapeWish); ok {
 				c.setTape(ctx, t.state, t.by)
 				continue
 			}
-			if next, moves := s.granted(c, w); moves {
-				return next
-			}
+			next, moves = s.granted(c, w)
+		}
+		if moves {
+			return next
 		}
 	}
 }
 
-// pass sends on in the sound what one phone pressed by SIP INFO: keys in the sound pass through the bridge.
-func (s talking) pass(ctx context.Context, key rune, from, to *Party) {
-	from.Sound.KeysByINFO()
-	_ = to.Sound.Press(ctx, string(key)) // who is gone hears no key
+// parts ends the talk because p hung up, unless p asked before a transfer, which this completes.
+func (s talking) parts(c *Call, p *Party) Step {
+	if next := s.handsOver(c, p); next != nil {
+		return next
+	}
+	_ = c.gone(p)
+	return nil
 }

@@ -166,6 +166,18 @@ func (c *Call) tapeFollows(a, b *Party) {
 	t.tape.Follow(left.Sound, right.Sound)
 }
 
+// tapeOnly records one side only, while the other one talks in another call.
+func (c *Call) tapeOnly(p *Party) {
+	if c.tape == nil {
+		return
+	}
+	if side, _ := c.tape.tape.On(p.Sound); side == media.Right {
+		c.tape.tape.Follow(nil, p.Sound)
+	} else {
+		c.tape.tape.Follow(p.Sound, nil)
+	}
+}
+
 // setTape does what somebody asks for: by key, or in the portal.
 func (c *Call) setTape(ctx context.Context, state, by string) {
 	c.mu.Lock()
@@ -200,20 +212,8 @@ func (c *Call) setTaping(state string) {
 	c.changed()
 }
 
-// codeWindow is how soon the second key of a code follows the first.
-const codeWindow = 2 * time.Second
-
-// keyed looks for codes in what a person of ours presses while talking: *1 begins a recording, pauses it, and lets it go on.
-func (c *Call) keyed(ctx context.Context, p *Party, key rune, info bool) {
-	if p.Who.UserID == "" || p.Leg.Trunk() != "" || !p.pressed(key, info) {
-		return
-	}
-	now := time.Now()
-	star := p.code.key == '*' && now.Sub(p.code.at) < codeWindow
-	p.code = keyPress{key: key, at: now}
-	if !star || key != '1' {
-		return
-	}
+// toggleTape begins a recording, pauses it, or lets it go on.
+func (c *Call) toggleTape(ctx context.Context, p *Party) {
 	c.mu.Lock()
 	state := c.taping
 	c.mu.Unlock()

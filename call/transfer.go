@@ -188,6 +188,8 @@ func (c *Call) declined(w Wish) bool {
 		w.told.Done(603, "Decline")
 	case takeOver:
 		w.told.Done(481, "Call/Transaction Does Not Exist")
+	case back:
+		c.nobodyWaits(w.by)
 	case retrieve:
 		w.told.Done(481, "Call/Transaction Does Not Exist")
 	}
@@ -220,7 +222,7 @@ func (c *Call) sendOn(w refer, other *Party) Step {
 	c.record.Caller, c.record.Callee = other.Who, store.CallParty{Number: dialplan.Normalize(w.to)}
 	c.mu.Unlock()
 	c.handover = h
-	return routing{party: other, dialed: w.to, rights: w.by.Who.UserID, trunk: w.by.caller().Trunk}
+	return routing{party: other, dialed: w.to, rights: w.by.acts(), trunk: w.by.lends()}
 }
 
 // claimed is what a phone says of whom it refers for (RFC 3892), if that tells anything.

@@ -67,8 +67,8 @@ var codes = []Code{
 		return Clock{Because: rule}, nil
 	}},
 	{Key: "who_am_i", Number: "*65", Name: "hearing the own extension", decide: (*Plan).whoAmI},
-	{Key: KeyBlindTransfer, Number: "##", Name: "blind transfer", InCall: true},
-	{Key: KeyAttendedTransfer, Number: "*2", Name: "attended transfer", InCall: true},
+	{Key: KeyBlindTransfer, Number: "##", Name: "blind transfer", Argument: "number", InCall: true},
+	{Key: KeyAttendedTransfer, Number: "*2", Name: "attended transfer", Argument: "number", InCall: true},
 	{Key: KeyRecord, Number: "*1", Name: "recording", InCall: true},
 	{Key: KeyParkCall, Number: "*5", Name: "parking the call", InCall: true},
 }

@@ -190,6 +190,8 @@ type Target struct {
 	Name      string
 	Extension string
 	OneCall   bool // the user is busy while they talk
+	// Of is the user who is looked for at a number; empty: the number is nobody's of ours.
+	Of store.ID
 	// Outside is how the number is reached; nil: the target is a user.
 	Outside *Outside
 	// Screening is how a number proves to be a person before it gets the call; of store.Screenings.

@@ -236,8 +236,12 @@ func (p *Plan) targets(owner *store.User, list []store.Target, rule string, q qu
 				continue
 			}
 			because := store.Reason{Rule: rule, Detail: t.Number + " is rung"}
+			of := store.ID("")
+			if owner != nil {
+				of = owner.ID
+			}
 			targets = append(targets, Target{
-				Name: t.Number, Screening: t.Screening,
+				Name: t.Number, Of: of, Screening: t.Screening,
 				Outside: &Outside{Number: t.Number, Trunks: choices, Shown: caller, Forwarder: caller.Number, Diversion: "unconditional", Because: because},
 			})
 			continue

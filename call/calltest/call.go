@@ -137,3 +137,15 @@ func (c *Call) RingWithSound() error {
 	close(c.early)
 	return nil
 }
+
+// Keys returns the keys that were heard in the sound since the last time.
+func (c *Call) Keys() (keys string) {
+	for {
+		select {
+		case key := <-c.sound.Digits():
+			keys += string(key)
+		default:
+			return keys
+		}
+	}
+}
