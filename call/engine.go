@@ -36,6 +36,8 @@ type Store interface {
 
 	BeginMessage(ctx context.Context, m *store.Message) error
 	FinishMessage(ctx context.Context, id store.ID, d time.Duration) error
+	// UrgeMessage says whether a message that is still being made is urgent.
+	UrgeMessage(ctx context.Context, id store.ID, urgent bool) error
 	DropMessage(ctx context.Context, id store.ID) error
 	Unfinished(ctx context.Context) ([]store.Message, error)
 	MessagePath(id store.ID) string

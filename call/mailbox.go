@@ -130,7 +130,7 @@ func (c *Call) messages(ctx context.Context, owner store.ID) ([]store.Message, e
 			return nil, fmt.Errorf("read mailbox: %w", err)
 		}
 		all = append(all, messages...)
-		if next == "" || len(all) >= maxMessages {
+		if next == "" || len(all) >= store.MaxMessages {
 			break
 		}
 		page.Cursor = next

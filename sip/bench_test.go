@@ -84,7 +84,7 @@ func (keepNothing) SaveBindings(context.Context, []store.Binding, []store.ID) er
 
 type noMail struct{}
 
-func (noMail) MailboxCounts(store.ID, store.ID) store.MailboxCounts { return store.MailboxCounts{} }
+func (noMail) LampCounts(store.ID, store.ID) store.MailboxCounts { return store.MailboxCounts{} }
 
 // anyLine knows every user.
 type anyLine struct{}

@@ -79,9 +79,9 @@ type Bindings interface {
 	SaveBindings(ctx context.Context, put []store.Binding, drop []store.ID) error
 }
 
-// Mailboxes tells what a message lamp shows. It must not wait.
+// Mailboxes tells what the message lamps of a user show: their own mailbox and those they share. It must not wait.
 type Mailboxes interface {
-	MailboxCounts(account, user store.ID) store.MailboxCounts
+	LampCounts(account, user store.ID) store.MailboxCounts
 }
 
 // Handler is what signalling asks of the house.

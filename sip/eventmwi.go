@@ -29,7 +29,7 @@ func (e *events) markOf(body []byte) uint64 { return maphash.Bytes(e.seed, body)
 
 // summary is the body of RFC 3842 §5.2.
 func (e *events) summary(line store.Line, h hop) (body []byte, state string) {
-	counts := e.s.boxes.MailboxCounts(line.AccountID, line.UserID)
+	counts := e.s.boxes.LampCounts(line.AccountID, line.UserID)
 	waiting := "no"
 	if counts.New > 0 {
 		waiting = "yes"
@@ -40,22 +40,24 @@ func (e *events) summary(line store.Line, h hop) (body []byte, state string) {
 	}
 	account := escapeUser(e.s.lamps.VoicemailNumber(line.AccountID))
 	state = fmt.Sprintf("%d new, %d old", counts.New, counts.Old)
-	return fmt.Appendf(nil, "Messages-Waiting: %s\r\nMessage-Account: sip:%s@%s\r\nVoice-Message: %d/%d (0/0)\r\n", waiting, account, host, counts.New, counts.Old), state
+	// RFC 3842 §5.2: the urgent ones stand in brackets, and are counted before them too.
+	return fmt.Appendf(nil, "Messages-Waiting: %s\r\nMessage-Account: sip:%s@%s\r\nVoice-Message: %d/%d (%d/%d)\r\n",
+		waiting, account, host, counts.New, counts.Old, counts.NewUrgent, counts.OldUrgent), state
 }
 
-// mailboxChanged sets the lamps of a mailbox: by subscription, or unasked where
+// mailboxChanged sets the message lamps of a user: by subscription, or unasked where
 // a phone has none (RFC 3842 §4.1: many phones never subscribe).
-func (e *events) mailboxChanged(account, mailbox store.ID) {
+func (e *events) mailboxChanged(account, user store.ID) {
 	watched := make(map[store.ID]bool)
 	e.mu.Lock()
-	for _, sub := range e.watchers[mailbox] {
+	for _, sub := range e.watchers[user] {
 		if sub.pkg.name == "message-summary" && sub.phone.line.AccountID == account {
 			watched[sub.phone.line.ID] = true
 			e.want(sub, false)
 		}
 	}
 	e.mu.Unlock()
-	for _, b := range e.s.registrar.ofUser(mailbox) {
+	for _, b := range e.s.registrar.ofUser(user) {
 		if !watched[b.LineID] && b.AccountID == account {
 			e.unasked(b)
 		}

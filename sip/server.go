@@ -277,8 +277,15 @@ func (s *Server) follow(r *event.Reader) {
 			if d.Type == "user" {
 				s.events.peopleChanged(n.Account)
 			}
+			if d.Type == "mailbox" { // somebody may share it now, or no more
+				for _, user := range n.Users {
+					s.events.mailboxChanged(n.Account, user)
+				}
+			}
 		case event.Voicemail:
-			s.events.mailboxChanged(n.Account, d.Mailbox)
+			for _, user := range n.Users { // who hear the mailbox
+				s.events.mailboxChanged(n.Account, user)
+			}
 		case event.Call:
 			s.events.usersChanged(n.Account, d.Watched)
 		case event.Lamps:

@@ -95,7 +95,7 @@ type mailboxes struct {
 	counts map[store.ID]store.MailboxCounts
 }
 
-func (m *mailboxes) MailboxCounts(_, user store.ID) store.MailboxCounts {
+func (m *mailboxes) LampCounts(_, user store.ID) store.MailboxCounts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.counts[user]

@@ -28,4 +28,12 @@ type Message struct {
 type MailboxCounts struct {
 	New, Old  int
 	NewUrgent int // of New
+	OldUrgent int // of Old
+}
+
+// Add returns the counts of two mailboxes together.
+func (c MailboxCounts) Add(o MailboxCounts) MailboxCounts {
+	return MailboxCounts{
+		New: c.New + o.New, Old: c.Old + o.Old, NewUrgent: c.NewUrgent + o.NewUrgent, OldUrgent: c.OldUrgent + o.OldUrgent,
+	}
 }

@@ -108,7 +108,7 @@ func (s *scenario) play(script string) {
 }
 
 func (s *scenario) do(statement string) error {
-	for _, v := range slices.Concat(deedVerbs, soundVerbs, divertVerbs, reachVerbs, transferVerbs, verbs) {
+	for _, v := range slices.Concat(voicemailVerbs, deedVerbs, soundVerbs, divertVerbs, reachVerbs, transferVerbs, verbs) {
 		if m := v.pattern.FindStringSubmatch(statement); m != nil {
 			ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
 			defer cancel()

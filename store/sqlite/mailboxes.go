@@ -91,7 +91,12 @@ func (tx *Tx) putMailbox(before, m *store.Mailbox, verb string) error {
 	}
 	saved := cloneMailbox(*m)
 	tx.boxes[m.ID], tx.changed = &saved, true
-	tx.changedObject("mailbox", verb, m.ID, m.Version, slices.Clone(m.MemberIDs), difference(old, mailboxFields(m)))
+	heard := slices.Clone(m.MemberIDs)
+	if before != nil { // who is no member any more is told too: their lamps change
+		heard = append(heard, before.MemberIDs...)
+	}
+	slices.Sort(heard)
+	tx.changedObject("mailbox", verb, m.ID, m.Version, slices.Compact(heard), difference(old, mailboxFields(m)))
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,8 +72,8 @@ func messageOf(ctx context.Context, q querier, account, id store.ID) (store.Mess
 // countMailbox counts the messages of one mailbox.
 func countMailbox(ctx context.Context, q querier, m mailbox) (store.MailboxCounts, error) {
 	var n store.MailboxCounts
-	err := q.QueryRowContext(ctx, `SELECT coalesce(sum(read = 0), 0), coalesce(sum(read = 1), 0), coalesce(sum(read = 0 AND urgent = 1), 0) FROM messages
-		WHERE mailbox = ? AND recording = 0 AND account_id = ?`, m.id, m.account).Scan(&n.New, &n.Old, &n.NewUrgent)
+	err := q.QueryRowContext(ctx, `SELECT coalesce(sum(read = 0), 0), coalesce(sum(read = 1), 0), coalesce(sum(read = 0 AND urgent = 1), 0),
+		coalesce(sum(read = 1 AND urgent = 1), 0) FROM messages WHERE mailbox = ? AND recording = 0 AND account_id = ?`, m.id, m.account).Scan(&n.New, &n.Old, &n.NewUrgent, &n.OldUrgent)
 	return n, err
 }
 
@@ -157,9 +158,16 @@ func (tx *Tx) touchMailbox(m store.Message) {
 	tx.voicemail = append(tx.voicemail, voicemailChange{event.VoicemailChanged, box, m.ID})
 }
 
-func voicemailNews(v voicemailChange, n store.MailboxCounts) event.News {
+// voicemailNews tells those who hear a mailbox that it changed.
+func (db *DB) voicemailNews(v voicemailChange, n store.MailboxCounts) event.News {
+	users := []store.ID{v.mailbox.id}
+	if s := db.Snapshot(v.mailbox.account); s != nil {
+		if m := s.Mailbox(v.mailbox.id); m != nil {
+			users = slices.Clone(m.MemberIDs)
+		}
+	}
 	return event.News{
-		Kind: v.kind, Account: v.mailbox.account, Users: []store.ID{v.mailbox.id},
+		Kind: v.kind, Account: v.mailbox.account, Users: users,
 		Data: event.Voicemail{Mailbox: v.mailbox.id, MessageID: v.message, New: n.New, Old: n.Old},
 	}
 }
@@ -225,7 +233,7 @@ func (db *DB) FinishMessage(ctx context.Context, id store.ID, d time.Duration) e
 		return err
 	}, func() []event.News {
 		db.counts.set(map[mailbox]store.MailboxCounts{box: n})
-		return []event.News{voicemailNews(voicemailChange{event.VoicemailReceived, box, id}, n)}
+		return []event.News{db.voicemailNews(voicemailChange{event.VoicemailReceived, box, id}, n)}
 	})
 	if errors.Is(err, store.ErrNotFound) && !db.hasMessage(ctx, id) {
 		db.removeSound(id) // the mailbox was deleted while the caller spoke
@@ -237,6 +245,18 @@ func (db *DB) hasMessage(ctx context.Context, id store.ID) bool {
 	var n int
 	err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM messages WHERE id = ?`, id).Scan(&n)
 	return err != nil || n > 0
+}
+
+// UrgeMessage says whether a message that is still being made is urgent.
+func (db *DB) UrgeMessage(ctx context.Context, id store.ID, urgent bool) error {
+	return db.queue.do(ctx, "urge message", func(ctx context.Context, tx *sql.Tx) error {
+		var box store.ID
+		err := tx.QueryRowContext(ctx, `UPDATE messages SET urgent = ? WHERE id = ? AND recording = 1 RETURNING mailbox`, urgent, id).Scan(&box)
+		if errors.Is(err, sql.ErrNoRows) {
+			return store.ErrNotFound
+		}
+		return err
+	}, nil)
 }
 
 // DropMessage forgets an unfinished message with its sound.

@@ -186,7 +186,7 @@ func (tx *Tx) show(next *store.Snapshot) {
 	}
 	db.removeFiles(tx.gone)
 	for _, v := range tx.voicemail {
-		tx.news = append(tx.news, voicemailNews(v, tx.mailboxes[v.mailbox]))
+		tx.news = append(tx.news, db.voicemailNews(v, tx.mailboxes[v.mailbox]))
 	}
 	for i := range tx.entries {
 		tx.news = append(tx.news, activityNews(&tx.entries[i]))

@@ -301,15 +301,26 @@ func (c *counts) load(ctx context.Context, q querier) error {
 	return each(ctx, q, func(scan scanner) error {
 		var m mailbox
 		var n store.MailboxCounts
-		if err := scan(&m.account, &m.id, &n.New, &n.Old, &n.NewUrgent); err != nil {
+		if err := scan(&m.account, &m.id, &n.New, &n.Old, &n.NewUrgent, &n.OldUrgent); err != nil {
 			return err
 		}
 		c.of[m] = n
 		return nil
-	}, `SELECT account_id, mailbox, sum(read = 0), sum(read = 1), sum(read = 0 AND urgent = 1) FROM messages WHERE recording = 0 GROUP BY account_id, mailbox`)
+	}, `SELECT account_id, mailbox, sum(read = 0), sum(read = 1), sum(read = 0 AND urgent = 1), sum(read = 1 AND urgent = 1) FROM messages WHERE recording = 0 GROUP BY account_id, mailbox`)
 }
 
-// MailboxCounts returns how many new and old messages a user has. It never waits for the disk.
+// LampCounts returns what the message lamps of a user show: the messages of their own and of the mailboxes they share.
+func (db *DB) LampCounts(account, user store.ID) store.MailboxCounts {
+	n := db.MailboxCounts(account, user)
+	if s := db.Snapshot(account); s != nil {
+		for _, m := range s.MailboxesOf(user) {
+			n = n.Add(db.MailboxCounts(account, m.ID))
+		}
+	}
+	return n
+}
+
+// MailboxCounts returns how many new and old messages a mailbox has. It never waits for the disk.
 func (db *DB) MailboxCounts(account, user store.ID) store.MailboxCounts {
 	db.counts.mu.RLock()
 	defer db.counts.mu.RUnlock()
