@@ -137,6 +137,10 @@ func (s *Server) onRequest(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 		return
 	}
 	switch req.Method {
+	case sipmsg.INVITE, sipmsg.ACK, sipmsg.PRACK, sipmsg.UPDATE:
+		unpack(req)
+	}
+	switch req.Method {
 	case sipmsg.ACK:
 		if l := s.legOf(req); l != nil {
 			l.post(func() { l.acknowledged(req) })

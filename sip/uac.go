@@ -166,6 +166,9 @@ func (l *Leg) heard(tx *sipmsg.ClientTx, res *sipmsg.Response, refusals int, on 
 	if res == nil || res.StatusCode >= 200 {
 		l.pending--
 	}
+	if res != nil {
+		unpack(res)
+	}
 	if !l.challenged(tx, res, refusals, on) {
 		on(res)
 	}
