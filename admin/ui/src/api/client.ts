@@ -19,6 +19,13 @@ export type PhoneNumber = Schemas['Number'];
 export type AudioClip = Schemas['AudioClip'];
 export type Recording = Schemas['Recording'];
 export type Destination = Schemas['Destination'];
+export type RingTarget = Schemas['RingTarget'];
+export type RingGroup = Schemas['RingGroup'];
+export type Mailbox = Schemas['Mailbox'];
+export type ParkedCall = Schemas['ParkedCall'];
+export type FindMe = Schemas['FindMe'];
+export type Forward = Schemas['Forward'];
+export type SettingsPatch = Schemas['SettingsPatch'];
 
 export const base = '/api/v1';
 

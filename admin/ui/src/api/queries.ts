@@ -1,7 +1,7 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { setCalls } from '../live/store';
-import { type Change, change } from './cache';
-import { type Account, type Device, type Message, type PhoneNumber, type Settings, type Trunk, type User, api, ifMatch, inAccount } from './client';
+import { type Change, cache, change } from './cache';
+import { type Account, type Device, type Message, type Mailbox, type PhoneNumber, type RingGroup, type Settings, type Trunk, type User, api, ifMatch, inAccount } from './client';
 import { useSession } from './session';
 import { ok } from './problem';
 import type { components } from './schema';
@@ -40,6 +40,10 @@ export const keys = {
   trunks: ['trunks'],
   trunk: (id: string) => ['trunk', id],
   numbers: ['numbers'],
+  ringGroups: ['ring-groups'],
+  mailboxes: ['mailboxes'],
+  parking: ['parking'],
+  codes: ['feature-codes'],
   number: (id: string) => ['number', id],
   clips: ['clips'],
   recordings: ['recordings'],
@@ -119,6 +123,22 @@ export const useLamps = () =>
 
 export const useBans = () =>
   useQuery({ queryKey: keys.bans, queryFn: async ({ signal }) => (await ok(api.GET('/accounts/{account}/bans', { params: { path: inAccount }, signal }))).items });
+
+export const useRingGroups = () =>
+  useQuery({
+    queryKey: keys.ringGroups,
+    queryFn: ({ signal }) => all((cursor) => ok(api.GET('/accounts/{account}/ring-groups', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }))),
+  });
+
+export const useMailboxes = () =>
+  useQuery({
+    queryKey: keys.mailboxes,
+    queryFn: ({ signal }) => all((cursor) => ok(api.GET('/accounts/{account}/mailboxes', { params: { path: inAccount, query: { limit: 500, cursor } }, signal }))),
+  });
+
+export const useParking = () => useQuery({ queryKey: keys.parking, queryFn: ({ signal }) => ok(api.GET('/accounts/{account}/parking', { params: { path: inAccount }, signal })) });
+
+export const useFeatureCodes = () => useQuery({ queryKey: keys.codes, queryFn: async ({ signal }) => (await ok(api.GET('/accounts/{account}/feature-codes', { params: { path: inAccount }, signal }))).items });
 
 export const useMySettings = () => useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => ok(api.GET('/me/settings', { signal })) });
 
@@ -232,6 +252,22 @@ export const saveNumber = (id: string, patch: NumberPatch) =>
     lists: [keys.numbers],
     send: (body, version) => ok(api.PATCH('/accounts/{account}/numbers/{number}', { params: { path: { ...inAccount, number: id } }, headers: ifMatch(version), body })),
   });
+
+export type RingGroupPatch = Schemas['RingGroupPatch'];
+export const saveRingGroup = async (id: string, patch: RingGroupPatch) => {
+  const version = cache.getQueryData<RingGroup[]>(keys.ringGroups)?.find((g) => g.id === id)?.version;
+  const saved = await ok(api.PATCH('/accounts/{account}/ring-groups/{group}', { params: { path: { ...inAccount, group: id } }, headers: ifMatch(version), body: patch }));
+  cache.setQueryData<RingGroup[]>(keys.ringGroups, (list) => list?.map((g) => (g.id === id ? saved : g)));
+  return saved;
+};
+
+export type MailboxPatch = Schemas['MailboxPatch'];
+export const saveMailbox = async (id: string, patch: MailboxPatch) => {
+  const version = cache.getQueryData<Mailbox[]>(keys.mailboxes)?.find((m) => m.id === id)?.version;
+  const saved = await ok(api.PATCH('/accounts/{account}/mailboxes/{mailbox}', { params: { path: { ...inAccount, mailbox: id } }, headers: ifMatch(version), body: patch }));
+  cache.setQueryData<Mailbox[]>(keys.mailboxes, (list) => list?.map((m) => (m.id === id ? saved : m)));
+  return saved;
+};
 
 export type AccountPatch = Schemas['AccountPatch'];
 export const saveAccount = (id: string, patch: AccountPatch) =>

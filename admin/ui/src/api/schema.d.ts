@@ -3712,7 +3712,7 @@ export interface components {
             /** Format: int64 */
             seq: number;
             /** @enum {string} */
-            type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "call.quality" | "call.trouble" | "voicemail.received" | "voicemail.changed" | "trunk.changed" | "emergency.called" | "ban.added" | "ban.lifted" | "object.changed" | "activity.added";
+            type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "call.quality" | "call.trouble" | "voicemail.received" | "voicemail.changed" | "trunk.changed" | "emergency.called" | "ban.added" | "ban.lifted" | "parking.changed" | "object.changed" | "activity.added";
             time: components["schemas"]["Time"];
             /** @description By type. `hello` and `lagged` carry an empty object. */
             data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["CallQualityEvent"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["BanEvent"] | components["schemas"]["TrunkEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;

@@ -1,10 +1,10 @@
 import { ActionIcon, Drawer, Menu, Tooltip } from '@mantine/core';
-import { IconBuildingBroadcastTower, IconBulb, IconDeviceMobile, IconHash, IconHome, IconKeyboard, IconLogout, IconMenu2, IconPhone, IconPhoneCall, IconRecordMail, IconRoute, IconSearch, IconSettings, IconSunMoon, IconUserCircle, IconUsers, IconMusic } from '@tabler/icons-react';
+import { IconBuildingBroadcastTower, IconBulb, IconDeviceMobile, IconHash, IconMailbox, IconParking, IconUsersGroup, IconHome, IconKeyboard, IconLogout, IconMenu2, IconPhone, IconPhoneCall, IconRecordMail, IconRoute, IconSearch, IconSettings, IconSunMoon, IconUserCircle, IconUsers, IconMusic } from '@tabler/icons-react';
 import { type ReactNode, Suspense, lazy, useEffect, useRef, useState } from 'react';
 import { useSession } from '../api/session';
 import { t } from '../i18n/t';
 import { useLive } from '../live/store';
-import { useNewVoicemail } from '../api/queries';
+import { useNewVoicemail, useParking } from '../api/queries';
 import { Mark } from '../ui/Mark';
 import { type Mode, useMode } from './mode';
 import { Link, useAddress } from './router';
@@ -24,12 +24,13 @@ interface Stop {
 function useStops(): { group?: string; stops: Stop[] }[] {
   const { admin } = useSession();
   const fresh = useNewVoicemail();
+  const parked = useParking().data?.items.length ?? 0;
   const calls = useLive((s) => s.calls.size);
   const all: { group?: string; stops: Stop[] }[] = [
     { stops: [{ to: '/', name: t('nav.home'), icon: IconHome }] },
-    { group: t('nav.group.calls'), stops: [{ to: '/calls', name: t('nav.calls'), icon: IconPhoneCall, count: calls }, { to: '/voicemail', name: t('nav.voicemail'), icon: IconRecordMail, count: fresh }] },
+    { group: t('nav.group.calls'), stops: [{ to: '/calls', name: t('nav.calls'), icon: IconPhoneCall, count: calls }, { to: '/voicemail', name: t('nav.voicemail'), icon: IconRecordMail, count: fresh }, { to: '/parking', name: t('nav.parking'), icon: IconParking, count: parked }] },
     { group: t('nav.group.people'), stops: [{ to: '/users', name: t('nav.users'), icon: IconUsers, admin: true }] },
-    { group: t('nav.group.routing'), stops: [{ to: '/phone-numbers', name: t('nav.numbers'), icon: IconHash, admin: true }, { to: '/call-flow', name: t('nav.callFlow'), icon: IconRoute, admin: true }, { to: '/audio-clips', name: t('nav.clips'), icon: IconMusic, admin: true }] },
+    { group: t('nav.group.routing'), stops: [{ to: '/phone-numbers', name: t('nav.numbers'), icon: IconHash, admin: true }, { to: '/ring-groups', name: t('nav.ringGroups'), icon: IconUsersGroup, admin: true }, { to: '/mailboxes', name: t('nav.mailboxes'), icon: IconMailbox, admin: true }, { to: '/call-flow', name: t('nav.callFlow'), icon: IconRoute, admin: true }, { to: '/audio-clips', name: t('nav.clips'), icon: IconMusic, admin: true }] },
     { group: t('nav.group.equipment'), stops: [{ to: '/devices', name: t('nav.devices'), icon: IconDeviceMobile, admin: true }, { to: '/lamps', name: t('nav.lamps'), icon: IconBulb, admin: true }, { to: '/trunks', name: t('nav.trunks'), icon: IconBuildingBroadcastTower, admin: true }] },
     { group: t('nav.group.account'), stops: [{ to: '/settings', name: t('nav.settings'), icon: IconSettings, admin: true }, { to: '/my-settings', name: t('nav.mySettings'), icon: IconUserCircle }] },
   ];

@@ -10,13 +10,15 @@ import type { News } from './store';
 const shownIn: Record<string, unknown[][]> = {
   user: [keys.users, ['user'], keys.devices, ['device'], keys.settings],
   device: [keys.devices, ['device'], keys.users, ['user']],
-  account: [keys.account, keys.provisioning, keys.clips],
+  account: [keys.account, keys.codes, keys.parking, keys.provisioning, keys.clips],
   provisioning: [keys.provisioning],
   message: [keys.messages],
   clip: [keys.clips],
   recording: [keys.recordings, keys.records, ['record']],
   trunk: [keys.trunks, ['trunk'], keys.numbers],
   number: [keys.numbers, ['number'], keys.account],
+  ring_group: [keys.ringGroups, keys.numbers],
+  mailbox: [keys.mailboxes, keys.messages],
 };
 
 /** Turns news into "fetch this again", gathered so that a burst costs one fetch. */
@@ -51,6 +53,8 @@ export function Live({ onSignedOut }: { onSignedOut: () => void }) {
         case 'call.started':
         case 'call.ended':
           return again([keys.records, ['record'], keys.lamps, keys.trunks]);
+        case 'parking.changed':
+          return again([keys.parking]);
         case 'trunk.changed':
           return again([keys.trunks, ['trunk']]);
         case 'ban.added':
@@ -58,7 +62,7 @@ export function Live({ onSignedOut }: { onSignedOut: () => void }) {
           return again([keys.bans]);
         case 'voicemail.received':
         case 'voicemail.changed':
-          return again([keys.messages]);
+          return again([keys.messages, keys.mailboxes]);
         case 'object.changed': {
           const { type } = news.data as { type: string };
           if (type === 'account' || type === 'user') void refresh();

@@ -12,12 +12,14 @@ import { T } from '../i18n/T';
 import { Card, Empty, Failed, Loading, Note, PageHead, Time } from '../ui/bits';
 import { ask } from '../ui/confirm';
 import { Value } from '../ui/devices';
+import { ReachFields } from '../ui/reach';
 import { saved, toast } from '../ui/toast';
 import { SecretInput } from './Login';
 import { RingFields, VoicemailFields } from './UserDetail';
 
 export default function MySettings() {
   const settings = useMySettings();
+  const { me } = useSession();
   return (
     <>
       <PageHead title={t('nav.mySettings')} docTitle={t('nav.mySettings')} />
@@ -31,6 +33,7 @@ export default function MySettings() {
             <>
               <VoicemailFields value={settings.data.voicemail} save={(voicemail) => saveSettings({ voicemail })} />
               <RingFields value={settings.data} save={saveSettings} />
+              <ReachFields value={settings.data} self={me.id} save={saveSettings} />
             </>
           )}
           <Keys />

@@ -1,9 +1,9 @@
 import { Button, MultiSelect, NumberInput, Select, Switch, Tabs, TextInput, Textarea } from '@mantine/core';
-import { Suspense, lazy, useMemo } from 'react';
-import { autosave, cache } from '../api/cache';
+import { Fragment, Suspense, lazy, useMemo } from 'react';
+import { autosave, cache, refusal } from '../api/cache';
 import { type Account, api, inAccount } from '../api/client';
 import { ok, words } from '../api/problem';
-import { type AccountPatch, keys, saveAccount, useAccount, useDevices, useNumbers, useProvisioning } from '../api/queries';
+import { type AccountPatch, keys, saveAccount, useAccount, useDevices, useFeatureCodes, useNumbers, useProvisioning } from '../api/queries';
 import { useSession } from '../api/session';
 import { Link, useQueryParam } from '../app/router';
 import { t } from '../i18n/t';
@@ -15,7 +15,8 @@ import { ConflictNote } from '../ui/conflict';
 import { Value } from '../ui/devices';
 import { useDraft } from '../ui/draft';
 import { DraftCard } from '../ui/DraftCard';
-import { toast } from '../ui/toast';
+import { InlineEdit } from '../ui/InlineEdit';
+import { saved, toast } from '../ui/toast';
 import { countryNames } from '../ui/countries';
 import { zones } from '../ui/zones';
 
@@ -96,9 +97,11 @@ function Telephony({ account }: { account: Account }) {
   return (
     <>
       <Extensions account={account} />
+      <Inside account={account} />
       <Outside account={account} />
       <HoldMusic account={account} />
       <Recording account={account} />
+      <Codes account={account} />
     </>
   );
 }
@@ -166,6 +169,50 @@ function Outside({ account }: { account: Account }) {
           data={[{ value: '*', label: t('settings.countriesAll') }, ...countries.filter((c) => c.value !== account.country)]}
         />
       </div>
+    </Card>
+  );
+}
+
+/** Parking, and how long messages are kept. */
+function Inside({ account }: { account: Account }) {
+  const form = useAccountDraft(account);
+  return (
+    <DraftCard title={t('settings.callsInside')} form={form}>
+      <div className="grid2">
+        <NumberInput label={t('settings.parkingTimeout')} description={t('settings.parkingTimeoutWhat')} suffix={t('ring.seconds')} min={10} max={3600} clampBehavior="none" allowDecimal={false} hideControls value={form.value.parking_timeout_s} onChange={(v) => form.set({ parking_timeout_s: Number(v) })} error={form.errors.parking_timeout_s} />
+        <NumberInput label={t('settings.voicemailDays')} description={t('settings.voicemailDaysWhat')} min={0} max={3650} clampBehavior="none" allowDecimal={false} hideControls value={form.value.voicemail_days} onChange={(v) => form.set({ voicemail_days: Number(v) })} error={form.errors.voicemail_days} />
+        <NumberInput label={t('settings.voicemailMax')} description={t('settings.voicemailMaxWhat')} min={0} max={1000} clampBehavior="none" allowDecimal={false} hideControls value={form.value.voicemail_max} onChange={(v) => form.set({ voicemail_max: Number(v) })} error={form.errors.voicemail_max} />
+      </div>
+    </DraftCard>
+  );
+}
+
+/** What people dial to ask the house for something; each number can be changed. */
+function Codes({ account }: { account: Account }) {
+  const codes = useFeatureCodes();
+  const save = (key: string, standard: string) => async (number: string) => {
+    try {
+      await saveAccount(account.id, { feature_codes: { [key]: number === '' || number === standard ? null : number } } as AccountPatch);
+      void cache.invalidateQueries({ queryKey: keys.codes });
+      saved();
+      return undefined;
+    } catch (e) {
+      return refusal(e, `feature_codes.${key}`);
+    }
+  };
+  return (
+    <Card title={t('settings.codes')}>
+      <p className="dim">{t('settings.codesWhat')}</p>
+      {codes.isPending ? <Loading rows={3} /> : codes.isError && !codes.data ? <Failed what={words(codes.error)} retry={() => void codes.refetch()} /> : (
+        <dl className="facts middle" style={{ marginTop: 12 }}>
+          {codes.data.map((c) => (
+            <Fragment key={c.key}>
+              <dt>{c.name}{c.in_call && <small className="dim"> {t('settings.codeInCall')}</small>}</dt>
+              <dd><InlineEdit label={t('settings.codeChange', { name: c.name })} value={c.number} save={save(c.key, c.default)} width={140} /></dd>
+            </Fragment>
+          ))}
+        </dl>
+      )}
     </Card>
   );
 }

@@ -14,6 +14,7 @@ import { ConflictNote } from '../ui/conflict';
 import { DeviceForm, modelName } from '../ui/devices';
 import { formatMac } from '../ui/format';
 import { InlineEdit } from '../ui/InlineEdit';
+import { ReachFields } from '../ui/reach';
 import { saved, toast } from '../ui/toast';
 import { SecretInput } from './Login';
 
@@ -94,6 +95,7 @@ function Loaded({ user }: { user: User }) {
           <CallerID user={user} />
           <VoicemailCard user={user} />
           <RingCard user={user} />
+          <ReachFields value={user} self={user.id} save={(p) => saveUser(user.id, p)} />
         </div>
         <div className="stack" style={{ gap: 16 }}>
           <DevicesCard user={user} />
