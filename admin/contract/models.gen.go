@@ -2055,7 +2055,7 @@ type NumberPatch struct {
 // NumberStatus A pending number cannot be shown to others.
 type NumberStatus string
 
-// ParkedCall defines model for ParkedCall.
+// ParkedCall Also of `parking.changed`; a slot that is free again has an empty `call_id`.
 type ParkedCall struct {
 	// CallID Examples: usr_01hzx3v6t8m2k4n9q5r7w0y1ab
 	CallID   ID        `json:"call_id"`

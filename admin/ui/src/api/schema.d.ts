@@ -2152,6 +2152,7 @@ export interface components {
             /** @description 4 to 10 digits, never answered; "" removes it. */
             pin?: string;
         };
+        /** @description Also of `parking.changed`; a slot that is free again has an empty `call_id`. */
         ParkedCall: {
             /** @example 701 */
             slot: string;
@@ -3715,7 +3716,7 @@ export interface components {
             type: "hello" | "lagged" | "registration.changed" | "call.started" | "call.changed" | "call.ended" | "call.quality" | "call.trouble" | "voicemail.received" | "voicemail.changed" | "trunk.changed" | "emergency.called" | "ban.added" | "ban.lifted" | "parking.changed" | "object.changed" | "activity.added";
             time: components["schemas"]["Time"];
             /** @description By type. `hello` and `lagged` carry an empty object. */
-            data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["CallQualityEvent"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["BanEvent"] | components["schemas"]["TrunkEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;
+            data: components["schemas"]["RegistrationEvent"] | components["schemas"]["Call"] | components["schemas"]["CallQualityEvent"] | components["schemas"]["VoicemailEvent"] | components["schemas"]["BanEvent"] | components["schemas"]["ParkedCall"] | components["schemas"]["TrunkEvent"] | components["schemas"]["ObjectEvent"] | Record<string, never>;
         };
         /** @description Of `registration.changed`. */
         RegistrationEvent: {
