@@ -84,6 +84,18 @@ func (l *lot) at(account store.ID, slot string) (parkedCall, bool) {
 	return *at, true
 }
 
+// slotOf returns the slot that p waits in; empty: none.
+func (l *lot) slotOf(p *Party) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at, parked := range l.places {
+		if parked.party == p {
+			return at.slot
+		}
+	}
+	return ""
+}
+
 // Parked lists the calls of an account that wait in slots, in order of the slots.
 func (e *Engine) Parked(account store.ID) []event.Parked {
 	e.lot.mu.Lock()
@@ -382,6 +394,6 @@ func (e *Engine) slotDialogs(account store.ID, slot string) []sip.DialogState {
 		return nil
 	}
 	return []sip.DialogState{{
-		ID: string(at.call.id) + "-p", Direction: "recipient", State: "confirmed", Since: at.since, Remote: shown(at.party.Who),
+		ID: string(at.call.id) + "-p", Direction: "recipient", State: "confirmed", Since: at.since, Remote: shown(at.party.Who), Leg: at.party.Leg,
 	}}
 }

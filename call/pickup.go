@@ -101,9 +101,16 @@ func (e *Engine) first(c *Call, p *Party) Step {
 		Code: 481, Reason: "Call/Transaction Does Not Exist", Outcome: store.OutcomeFailed,
 		Because: store.Reason{Rule: "pickup", Detail: "There was nothing to pick up any more"},
 	}
+	slot := ""
+	if of != nil {
+		slot = e.lot.slotOf(of)
+	}
 	switch {
 	case of == nil || at.call.account != c.account:
 		return rejecting{p, no}
+	case slot != "" && p.Who.UserID != "": // whoever sees the lamp of a slot may fetch who waits there
+		c.record.Callee = of.Who
+		return picking{party: p, of: of, in: at.call, slot: slot}
 	case p.Who.UserID == "", !at.rings && of.Who.UserID != p.Who.UserID:
 		// RFC 3891 §3: a call that is up moves only between the phones of one person.
 		no.Code, no.Reason, no.Because.Detail = 403, "Forbidden", "Calls move only between the phones of one person"

@@ -90,8 +90,11 @@ func (e *events) dialogsOf(p *phone, user store.ID, entity string, version uint3
 			here.Target.Params = []dialogParam{{"+sip.rendering", "no"}}
 		}
 		x := dialogXML{ID: d.ID, Direction: d.Direction, State: d.State, Local: &here, Remote: &there}
-		if d.Leg != nil && d.State == "early" && mayPickUp(p.line, account) {
+		if d.Leg != nil && mayPickUp(p.line, account) {
 			ours, theirs := d.Leg.ringingTags()
+			if d.State == "confirmed" {
+				ours, theirs = d.Leg.parkedTags()
+			}
 			x.CallID, x.LocalTag, x.RemoteTag = d.Leg.ID(), theirs, ours
 		}
 		info.Dialogs = append(info.Dialogs, x)

@@ -34,7 +34,7 @@ type DialogState struct {
 	State     string // "trying", "early" or "confirmed"
 	Held      bool   // the user put the other side on hold
 	Remote    Identity
-	Leg       *Leg // of a phone that rings: what somebody who picks up replaces; nil: nothing can be picked up
+	Leg       *Leg // of a phone that rings, or of who is parked: what somebody who picks up replaces; nil: nothing can be picked up
 	Since     time.Time
 }
 
@@ -56,6 +56,19 @@ func (l *Leg) ringingTags() (ours, theirs string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.pickupTag, l.rangTag
+}
+
+// parkedTags returns what identifies the dialog of somebody who is parked to those who may fetch them, as ringingTags does.
+func (l *Leg) parkedTags() (ours, theirs string) {
+	s := l.s
+	s.mu.Lock()
+	if l.pickupTag == "" && s.legs[l.callID+"\x00"+l.localTag] == l {
+		l.pickupTag = token()
+		s.pickups[l.callID+"\x00"+l.pickupTag] = l
+	}
+	ours = l.pickupTag
+	s.mu.Unlock()
+	return ours, l.DialogID().RemoteTag
 }
 
 // rang notes the early dialog of a phone that rings, where others can read it without waiting.
