@@ -90,7 +90,7 @@ func TestDeviceRefusals(t *testing.T) {
 		"both":          {base(map[string]any{"user_ids": []string{}, "lines": []any{}}), 422, []string{"lines"}},
 		"ws":            {base(map[string]any{"transport": "ws"}), 422, []string{"transport"}},
 		"desk over wss": {base(map[string]any{"transport": "wss", "mac": "80:5E:C0:12:34:57"}), 422, []string{"transport"}},
-		"srtp":          {base(map[string]any{"srtp": "required"}), 422, []string{"srtp"}},
+		"srtp":          {base(map[string]any{"srtp": "always"}), 422, []string{"srtp"}},
 		"no base":       {map[string]any{"kind": "dect_handset", "name": "Handset"}, 422, []string{"base_id"}},
 		"foreign base":  {map[string]any{"kind": "dect_handset", "name": "Handset", "base_id": h.zedDesk.ID}, 422, []string{"base_id"}},
 		"own password":  {base(map[string]any{"password": "x"}), 422, []string{"password"}},

@@ -41,7 +41,7 @@ func (s *Server) getTrunk(ctx context.Context, q *request) (reply, error) {
 }
 
 func (s *Server) createTrunk(ctx context.Context, q *request) (reply, error) {
-	t := store.Trunk{Enabled: true, Options: true, Identity: "from", Diversion: "none", Format: "e164", Expiry: defaultExpiry}
+	t := store.Trunk{Enabled: true, Options: true, Identity: "from", Diversion: "none", Format: "e164", SRTP: "off", Expiry: defaultExpiry}
 	if err := applyTrunk(&t, q.body); err != nil {
 		return reply{}, err
 	}
@@ -82,13 +82,14 @@ func applyTrunk(t *store.Trunk, patch []byte) error {
 		format, expiry      = contract.NumberFormat(t.Format), int(t.Expiry / time.Second)
 		codecs, rates       = codecsView(t.Codecs), ratesView(t.Rates)
 		sources, prefixes   = stringList(t.Sources), stringList(t.Prefixes)
+		srtp                = contract.SRTP(t.SRTP)
 	)
 	now := contract.TrunkPatch{
 		Name: &t.Name, Enabled: &t.Enabled, Host: &t.Host, OutboundProxy: optional(t.OutboundProxy), Register: &t.Register,
 		Auth:       &contract.TrunkAuthInput{Username: &t.Username, AuthUsername: optional(t.AuthUsername)},
 		FromDomain: optional(t.FromDomain), ExpiryS: &expiry, Sources: &sources, Options: &t.Options, Identity: &identity,
 		TrustIdentity: &t.TrustIdentity, TrustVerstat: &t.TrustVerstat, Diversion: &diversion, Format: &format, Prefixes: &prefixes, Priority: &t.Priority, Rates: &rates,
-		Codecs: &codecs, MaxCalls: &t.MaxCalls, MaxIn: &t.MaxIn, MaxOut: &t.MaxOut, EmergencyReserve: &t.EmergencyReserve, Messages: &t.Messages,
+		Codecs: &codecs, MaxCalls: &t.MaxCalls, MaxIn: &t.MaxIn, MaxOut: &t.MaxOut, EmergencyReserve: &t.EmergencyReserve, Messages: &t.Messages, Srtp: &srtp,
 	}
 	if t.Port > 0 {
 		now.Port = &t.Port
@@ -121,7 +122,7 @@ func applyTrunk(t *store.Trunk, patch []byte) error {
 		t.Codecs = append(t.Codecs, string(c))
 	}
 	t.MaxCalls, t.MaxIn, t.MaxOut = value(in.MaxCalls), value(in.MaxIn), value(in.MaxOut)
-	t.EmergencyReserve, t.Messages = value(in.EmergencyReserve), value(in.Messages)
+	t.EmergencyReserve, t.Messages, t.SRTP = value(in.EmergencyReserve), value(in.Messages), string(value(in.Srtp))
 	return nil
 }
 
@@ -171,7 +172,7 @@ func (s *Server) trunkView(t *store.Trunk) contract.Trunk {
 		Identity: contract.TrunkIdentity(t.Identity), TrustIdentity: t.TrustIdentity, TrustVerstat: t.TrustVerstat, Diversion: contract.TrunkDiversion(t.Diversion),
 		Format: contract.NumberFormat(t.Format), Prefixes: stringList(t.Prefixes), Priority: t.Priority, Rates: ratesView(t.Rates),
 		Codecs: codecsView(t.Codecs), MaxCalls: t.MaxCalls, MaxIn: t.MaxIn, MaxOut: t.MaxOut, EmergencyReserve: t.EmergencyReserve,
-		Messages: t.Messages, Status: s.trunkStatus(t), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+		Messages: t.Messages, Srtp: contract.SRTP(t.SRTP), Status: s.trunkStatus(t), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
 	}
 	if t.Expiry == 0 {
 		v.ExpiryS = int(defaultExpiry / time.Second)

@@ -48,7 +48,7 @@ func TestTrunkLife(t *testing.T) {
 		"enabled": true, "port": 5061, "transport": "tls", "outbound_proxy": "proxy.carrier.example", "register": true, "expiry_s": 300,
 		"auth": map[string]any{"username": "4930123", "password": "s3cret-of-trunk", "auth_username": "auth"}, "from_domain": "carrier.example",
 		"sources": []string{"192.0.2.0/24"}, "options": false, "identity": "pai", "trust_identity": true, "trust_verstat": true, "diversion": "history-info", "format": "national",
-		"prefixes": []string{"+49"}, "priority": 3, "rates": []any{map[string]any{"prefix": "+49", "per_minute": 150}}, "codecs": []string{"PCMU", "PCMA"},
+		"prefixes": []string{"+49"}, "priority": 3, "rates": []any{map[string]any{"prefix": "+49", "per_minute": 150}}, "codecs": []string{"PCMU", "PCMA"}, "srtp": "required",
 		"max_calls": 10, "max_in": 8, "max_out": 6, "emergency_reserve": 1, "messages": true,
 	}
 	a = h.admin.patch(path, all).want(200)
@@ -72,7 +72,7 @@ func TestTrunkLife(t *testing.T) {
 			}
 		}
 	}
-	if a.json("auth.has_password") != true || a.text("auth.username") != "4930123" || a.text("codecs.0") != "PCMU" {
+	if a.json("auth.has_password") != true || a.text("auth.username") != "4930123" || a.text("codecs.0") != "PCMU" || a.text("srtp") != "required" {
 		t.Errorf("%s", a.body)
 	}
 	// The password is write-only; what is not sent stays, "" removes it, null takes other values away.
@@ -136,6 +136,7 @@ func TestTrunkRefusals(t *testing.T) {
 		"no network":         {map[string]any{"name": "A", "host": "h", "sources": []string{"everybody"}}, 422, "sources"},
 		"a bad prefix":       {map[string]any{"name": "A", "host": "h", "prefixes": []string{"49"}}, 422, "prefixes"},
 		"too high a port":    {map[string]any{"name": "A", "host": "h", "port": 70000}, 422, "port"},
+		"an unknown policy":  {map[string]any{"name": "A", "host": "h", "srtp": "yes"}, 422, "srtp"},
 		"an unknown codec":   {map[string]any{"name": "A", "host": "h", "codecs": []string{"MP3"}}, 422, "codecs.0"},
 		"all kept free":      {map[string]any{"name": "A", "host": "h", "max_calls": 1, "emergency_reserve": 1}, 422, "emergency_reserve"},
 		"two prices":         {map[string]any{"name": "A", "host": "h", "rates": []any{map[string]any{"prefix": "+1", "per_minute": 1}, map[string]any{"prefix": "+1", "per_minute": 2}}}, 422, "rates"},

@@ -203,7 +203,7 @@ func recordView(r *store.CallRecord) contract.CallRecord {
 
 func partyView(p *store.CallParty) contract.CallParty {
 	v := contract.CallParty{
-		UserID: optional(string(p.UserID)), DeviceID: optional(string(p.DeviceID)), Name: p.Name, Extension: p.Extension, Number: p.Number,
+		UserID: optional(string(p.UserID)), DeviceID: optional(string(p.DeviceID)), Name: p.Name, Extension: p.Extension, Number: p.Number, Encrypted: p.Encrypted,
 	}
 	if p.Verstat != "" {
 		v.Verstat = new(contract.Verstat(p.Verstat))
@@ -240,7 +240,7 @@ func callView(c *event.Call) contract.Call {
 
 func livePartyView(p *event.Party) contract.LiveParty {
 	return contract.LiveParty{
-		UserID: string(p.UserID), DeviceID: string(p.DeviceID), Name: p.Name, Extension: p.Extension, Number: p.Number, Held: p.Held, Codec: p.Codec,
+		UserID: string(p.UserID), DeviceID: string(p.DeviceID), Name: p.Name, Extension: p.Extension, Number: p.Number, Held: p.Held, Codec: p.Codec, Encrypted: p.Encrypted,
 	}
 }
 

@@ -173,6 +173,7 @@ func (c *Call) inviteOver(ctx context.Context, s dialing, t dialplan.TrunkChoice
 	}
 	sound.Prefer(s.party.Sound)
 	row := c.rows.Trunk(t.ID)
+	sound.Secure(securityOfTrunk(row))
 	if row != nil {
 		sound.Restrict(row.Codecs)
 	}
@@ -190,7 +191,7 @@ func (c *Call) inviteOver(ctx context.Context, s dialing, t dialplan.TrunkChoice
 		sound.Close()
 		return nil, err
 	}
-	return &Party{Leg: leg, Sound: sound, Who: store.CallParty{Number: s.Number}}, nil
+	return &Party{Leg: leg, Sound: sound, Who: store.CallParty{Number: s.Number}, security: securityOfTrunk(row)}, nil
 }
 
 // diversionCodes are the causes of RFC 4458 §3 for the reasons of RFC 5806.

@@ -138,13 +138,21 @@ func (e *Engine) Incoming(l *sip.Leg) {
 	}
 	c := e.newCall(account, plan, rows)
 	c.caller = p
+	owner := "device " + string(line.DeviceID)
+	p.secure(securityOfDevice(rows, line.DeviceID))
 	if trunk != nil {
 		p.Sound.Restrict(trunk.Codecs)
+		p.secure(securityOfTrunk(trunk))
+		owner = "trunk " + string(trunk.ID)
 		c.record.Direction = "inbound"
 	}
 	c.record.Caller, c.record.Dialed = who, l.Dialed()
 	c.record.Callee.Number = dialplan.Normalize(l.Dialed())
-	if err := e.start(c, e.first(c, p)); err != nil {
+	first, refused := c.unsecured(p, owner)
+	if !refused {
+		first = e.first(c, p)
+	}
+	if err := e.start(c, first); err != nil {
 		p.drop(sip.Cause{Code: 503, Reason: "Service Unavailable"})
 	}
 }

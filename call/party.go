@@ -20,8 +20,9 @@ type Party struct {
 	answered bool // the way to this phone is open
 	rung     bool // it heard that somebody is being rung
 
-	lastKey keyPress
-	foundAs store.ID // the user who was looked for at this number of the public network; empty: nobody was
+	lastKey  keyPress
+	foundAs  store.ID // the user who was looked for at this number of the public network; empty: nobody was
+	security media.Security
 }
 
 // keyPress is a key as it arrived.

@@ -105,6 +105,7 @@ func (c *Call) joined(p *Party) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.callee, c.record.Callee = p, p.Who
+	c.sealed()
 	c.engine.rota.answered(p.Who.UserID)
 }
 
@@ -121,6 +122,7 @@ func (c *Call) answeredAt(at time.Time) {
 	if c.record.AnsweredAt.IsZero() {
 		c.record.AnsweredAt = at
 	}
+	c.sealed()
 	c.mu.Unlock()
 	c.keep()
 	c.publish(event.CallChanged)
@@ -136,7 +138,12 @@ func (c *Call) note(detail string) {
 }
 
 // changed tells the portal that something about the parties is new.
-func (c *Call) changed() { c.publish(event.CallChanged) }
+func (c *Call) changed() {
+	c.mu.Lock()
+	c.sealed()
+	c.mu.Unlock()
+	c.publish(event.CallChanged)
+}
 
 // closeSegment ends the present segment. The caller holds c.mu.
 func (c *Call) closeSegment(at time.Time) {
@@ -182,7 +189,7 @@ func (c *Call) view() event.Call {
 func viewOf(who store.CallParty, p *Party) event.Party {
 	v := event.Party{UserID: who.UserID, DeviceID: who.DeviceID, Name: who.Name, Extension: who.Extension, Number: who.Number}
 	if p != nil {
-		v.Held, v.Codec = p.Sound.Held(), p.Sound.Codec()
+		v.Held, v.Codec, v.Encrypted = p.Sound.Held(), p.Sound.Codec(), p.Sound.Encrypted()
 	}
 	return v
 }

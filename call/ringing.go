@@ -384,6 +384,9 @@ func (f *fork) attempt(ctx context.Context, w way) (next bool) {
 			if w.spare != nil && w.spare(ending{cause: p.Leg.Cause(), rang: rang}) {
 				return true
 			}
+			if encryptionRefused(p, p.Leg.Cause()) {
+				f.call.refusedEncryption(p)
+			}
 			tell(forkNews{party: p, ended: true, cause: p.Leg.Cause()})
 			return false
 		case <-ctx.Done():
@@ -407,6 +410,8 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, o si
 	if source, err := netip.ParseAddrPort(to.Source); err == nil {
 		sound.Expect(source.Addr())
 	}
+	security := securityOfDevice(c.rows, to.DeviceID)
+	sound.Secure(security)
 	who := identify(c.rows, to.UserID, to.DeviceID)
 	o.To, o.Called, o.Sound = to, shown(who), sound
 	if caller != nil {
@@ -428,5 +433,5 @@ func (c *Call) invite(ctx context.Context, caller *Party, to store.Binding, o si
 		sound.Close()
 		return nil, fmt.Errorf("invite device %s: %w", to.DeviceID, err)
 	}
-	return &Party{Leg: leg, Sound: sound, Who: who}, nil
+	return &Party{Leg: leg, Sound: sound, Who: who, security: security}, nil
 }

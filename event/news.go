@@ -25,6 +25,7 @@ type Party struct {
 	Number    string   `json:"number"`
 	Held      bool     `json:"held"` // this party put the call on hold
 	Codec     string   `json:"codec"`
+	Encrypted string   `json:"encrypted"` // what protects its sound; empty: nothing
 }
 
 // Call is a live call as the portal shows it.

@@ -25,6 +25,14 @@ func (s *Session) Secure(policy Security) {
 	s.security = policy
 }
 
+// Acceptable reports whether an offer holds a stream that the policy lets us take part in. It changes nothing.
+func (s *Session) Acceptable(offer []byte) bool {
+	s.neg.Lock()
+	defer s.neg.Unlock()
+	_, err := describe(offer, s.security)
+	return err == nil
+}
+
 // Encrypted names what protects the sound of the session, as a=crypto does; "" is plain.
 func (s *Session) Encrypted() string {
 	t := s.terms.Load()

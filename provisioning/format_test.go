@@ -115,7 +115,7 @@ func TestUnsafeSecretIsRefused(t *testing.T) {
 
 // TestTemplatesEscapeEverything walks the templates: each value is a number, or goes through a function of the format.
 func TestTemplatesEscapeEverything(t *testing.T) {
-	numbers := map[string]bool{".N": true, ".Server.Port": true, ".Server.Expires": true, ".Minutes": true}
+	numbers := map[string]bool{".N": true, ".Server.Port": true, ".Server.Expires": true, ".Minutes": true, ".SRTP": true}
 	funcs := keyValueFuncs()
 	actions := 0
 	var walk func(where string, n parse.Node)

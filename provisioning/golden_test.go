@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -183,6 +184,19 @@ func TestAccountsArriveAtThePhone(t *testing.T) {
 			}
 			if accounts[0] != want {
 				t.Errorf("%s %s:\n got %+v\nwant %+v", model, transport, accounts[0], want)
+			}
+			for want, policy := range []string{"off", "optional", "required"} {
+				d.SRTP = policy
+				again, _ := f.server()
+				if files, err = again.Render(f.account.ID, d.ID, false); err != nil {
+					t.Fatal(err)
+				}
+				if c, err = provtest.ParseYealink(files[1].Body); err != nil {
+					t.Fatal(err)
+				}
+				if got := c.Values["account.1.srtp_encryption"]; got != strconv.Itoa(want) {
+					t.Errorf("%s: srtp %s is written %s", model, policy, got)
+				}
 			}
 			if got := c.Values["static.auto_provision.server.url"]; got != "http://192.0.2.10:8080/p/"+testToken+"/" {
 				t.Errorf("%s: own address %q", model, got)

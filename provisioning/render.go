@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +75,7 @@ type account struct {
 	Password           store.Secret
 	Voicemail          string
 	Server             server
+	SRTP               int // as Yealink counts: 0 off, 1 optional, 2 required
 	OldKeys, Templated bool
 }
 
@@ -213,6 +215,9 @@ func (p *phone) fill(m Model, snap *store.Snapshot, d *store.Device, at place, m
 func (a *account) fill(snap *store.Snapshot, l *store.Line) {
 	a.Used, a.User, a.Password, a.Voicemail = true, l.Username, l.Password, voicemailNumber
 	a.Label, a.Name = l.Label, l.Label
+	if d := snap.Device(l.DeviceID); d != nil {
+		a.SRTP = max(slices.Index([]string{"off", "optional", "required"}, d.SRTP), 0)
+	}
 	if u := snap.User(l.UserID); u != nil {
 		a.Name = u.Name
 		if a.Label == "" {

@@ -180,6 +180,14 @@ func (l *Leg) Diverted() []Diversion { return l.diverted }
 // Binding returns where an outgoing leg goes.
 func (l *Leg) Binding() store.Binding { return l.binding }
 
+// Offer returns the session description of an incoming leg's INVITE; nil when it came without one.
+func (l *Leg) Offer() []byte {
+	if l.invite == nil || !isSDP(l.invite) {
+		return nil
+	}
+	return l.invite.Body()
+}
+
 // Dialed returns what the caller dialed: the user part of the Request-URI, unescaped.
 func (l *Leg) Dialed() string { return l.dialed }
 

@@ -56,6 +56,7 @@ type CallParty struct {
 	// Of a caller whom a carrier checked: "passed", "failed" or "none", and how well the caller's own carrier knows them, "A", "B" or "C".
 	Verstat     string `json:",omitempty"`
 	Attestation string `json:",omitempty"`
+	Encrypted   string `json:",omitempty"` // what protected the sound of this side, "AES_CM_128_HMAC_SHA1_80"; empty: nothing
 }
 
 // Segment is one stretch of a call: ringing, talking, voicemail.

@@ -98,13 +98,7 @@ func (d *Device) Validate() error {
 	default:
 		e.Add("transport", "Transport must be udp, tcp, tls or wss.")
 	}
-	switch d.SRTP {
-	case "off":
-	case "optional", "required":
-		e.Add("srtp", "This server does not encrypt sound yet; only off is possible.")
-	default:
-		e.Add("srtp", "SRTP must be off, optional or required.")
-	}
+	oneOf(&e, "srtp", "SRTP", d.SRTP, securities)
 	switch d.Digest {
 	case "", DigestAny, DigestMD5, DigestSHA256:
 	default:

@@ -57,6 +57,9 @@ type Trunk struct {
 	Rates []Rate
 	// Codecs are the codecs offered to this carrier in order, "PCMU", "PCMA"; empty: all that we have.
 	Codecs []string
+	// SRTP is how sound is protected: "off", "optional" (as the carrier likes) or "required"; empty is "off". The keys travel in
+	// the signalling, so that is worth something over TLS only.
+	SRTP string
 	// MaxCalls is how many calls may be up at once, both directions together; 0: no limit. MaxIn and MaxOut limit one direction.
 	MaxCalls, MaxIn, MaxOut int
 	// EmergencyReserve is how many of MaxCalls other calls leave free for emergency calls.
@@ -122,6 +125,7 @@ var (
 	trunkIdentities = []string{"from", "pai", "rpid"}
 	trunkDiversions = []string{"none", "diversion", "history-info"}
 	trunkFormats    = []string{"e164", "digits", "national", "00"}
+	securities      = []string{"off", "optional", "required"}
 	trunkCodecs     = []string{"PCMU", "PCMA"}
 )
 
@@ -137,6 +141,10 @@ func (t *Trunk) Validate() error {
 	oneOf(&e, "identity", "Identity", t.Identity, trunkIdentities)
 	oneOf(&e, "diversion", "Diversion", t.Diversion, trunkDiversions)
 	oneOf(&e, "format", "Format", t.Format, trunkFormats)
+	if t.SRTP == "" {
+		t.SRTP = "off"
+	}
+	oneOf(&e, "srtp", "SRTP", t.SRTP, securities)
 	if t.OutboundProxy != "" {
 		host, port, found := strings.Cut(t.OutboundProxy, ":")
 		if strings.Count(t.OutboundProxy, ":") > 1 { // IPv6, with or without a port

@@ -1211,8 +1211,13 @@ type CallParty struct {
 	// Attestation How well the caller's own carrier knows the caller: A the number is theirs, B they are its customer, C it only let the call in.
 	Attestation *Attestation `json:"attestation"`
 	DeviceID    *NullableID  `json:"device_id"`
-	Extension   string       `json:"extension"`
-	Name        string       `json:"name"`
+
+	// Encrypted What protected the sound of this side; empty: nothing.
+	//
+	// Examples: AES_CM_128_HMAC_SHA1_80
+	Encrypted string `json:"encrypted"`
+	Extension string `json:"extension"`
+	Name      string `json:"name"`
 
 	// Number What was shown, when it is no extension.
 	Number string      `json:"number"`
@@ -1426,7 +1431,9 @@ type Device struct {
 	// Online At least one line is registered.
 	Online        bool           `json:"online"`
 	Registrations []Registration `json:"registrations"`
-	Srtp          SRTP           `json:"srtp"`
+
+	// Srtp How sound is protected: not, where the other side takes part, or always; what is required is never given up, the call is refused with 488.
+	Srtp SRTP `json:"srtp"`
 
 	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 	Transport Transport `json:"transport"`
@@ -1462,7 +1469,9 @@ type DeviceCreate struct {
 	Mac   *string `json:"mac,omitempty"`
 	Model *string `json:"model,omitempty"`
 	Name  string  `json:"name"`
-	Srtp  *SRTP   `json:"srtp,omitempty"`
+
+	// Srtp How sound is protected: not, where the other side takes part, or always; what is required is never given up, the call is refused with 488.
+	Srtp *SRTP `json:"srtp,omitempty"`
 
 	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 	Transport *Transport `json:"transport,omitempty"`
@@ -1505,8 +1514,10 @@ type DeviceCreated struct {
 	Registrations []Registration `json:"registrations"`
 
 	// SIP Of the first line; null without lines.
-	SIP  *LineCredentials `json:"sip"`
-	Srtp SRTP             `json:"srtp"`
+	SIP *LineCredentials `json:"sip"`
+
+	// Srtp How sound is protected: not, where the other side takes part, or always; what is required is never given up, the call is refused with 488.
+	Srtp SRTP `json:"srtp"`
 
 	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 	Transport Transport `json:"transport"`
@@ -1572,7 +1583,9 @@ type DevicePatch struct {
 	Mac    *string      `json:"mac,omitempty"`
 	Model  *string      `json:"model,omitempty"`
 	Name   *string      `json:"name,omitempty"`
-	Srtp   *SRTP        `json:"srtp,omitempty"`
+
+	// Srtp How sound is protected: not, where the other side takes part, or always; what is required is never given up, the call is refused with 488.
+	Srtp *SRTP `json:"srtp,omitempty"`
 
 	// Transport Devices have one of udp, tcp, tls and wss; a softphone whose proxy ends TLS before us is registered over ws.
 	Transport *Transport `json:"transport,omitempty"`
@@ -1855,7 +1868,12 @@ type LiveParty struct {
 	Codec string `json:"codec"`
 
 	// DeviceID Empty when unknown.
-	DeviceID  string `json:"device_id"`
+	DeviceID string `json:"device_id"`
+
+	// Encrypted What protects its sound; empty: nothing.
+	//
+	// Examples: AES_CM_128_HMAC_SHA1_80
+	Encrypted string `json:"encrypted"`
 	Extension string `json:"extension"`
 
 	// Held This party put the call on hold.
@@ -2481,7 +2499,7 @@ type SIPCredentials struct {
 	SIP *LineCredentials `json:"sip"`
 }
 
-// SRTP defines model for SRTP.
+// SRTP How sound is protected: not, where the other side takes part, or always; what is required is never given up, the call is refused with 488.
 type SRTP string
 
 // SeenPhone defines model for SeenPhone.
@@ -2831,8 +2849,11 @@ type Trunk struct {
 	// Sources Addresses or networks that calls may come from, beside what `host` means.
 	//
 	// Examples: ["192.0.2.0/24"]
-	Sources []string    `json:"sources"`
-	Status  TrunkStatus `json:"status"`
+	Sources []string `json:"sources"`
+
+	// Srtp How sound is protected. The keys travel in the signalling: over anything but TLS they can be read on the way.
+	Srtp   SRTP        `json:"srtp"`
+	Status TrunkStatus `json:"status"`
 
 	// Transport Null: as the look-up says, else udp.
 	Transport *TrunkTransport `json:"transport"`
@@ -2937,6 +2958,9 @@ type TrunkCreate struct {
 	// Examples: ["192.0.2.0/24"]
 	Sources *[]string `json:"sources,omitempty"`
 
+	// Srtp How sound is protected. The keys travel in the signalling: over anything but TLS they can be read on the way.
+	Srtp *SRTP `json:"srtp,omitempty"`
+
 	// Transport Null: as the look-up says, else udp.
 	Transport *TrunkTransport `json:"transport,omitempty"`
 
@@ -3030,6 +3054,9 @@ type TrunkPatch struct {
 	//
 	// Examples: ["192.0.2.0/24"]
 	Sources *[]string `json:"sources,omitempty"`
+
+	// Srtp How sound is protected. The keys travel in the signalling: over anything but TLS they can be read on the way.
+	Srtp *SRTP `json:"srtp,omitempty"`
 
 	// Transport Null: as the look-up says, else udp.
 	Transport *TrunkTransport `json:"transport,omitempty"`

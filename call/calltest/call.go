@@ -94,6 +94,9 @@ func (c *Call) HearSound(ctx context.Context) error {
 	return nil
 }
 
+// Encrypted says what protects the sound of the call; "": nothing.
+func (c *Call) Encrypted() string { return c.sound.Encrypted() }
+
 // Codec returns what the phone speaks.
 func (c *Call) Codec() string { return c.sound.Codec() }
 

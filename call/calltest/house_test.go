@@ -218,6 +218,9 @@ func (h *house) phoneAt(name string, u *store.User, c calltest.PhoneConfig) *cal
 	if c.Transport != "" {
 		d.Transport = c.Transport
 	}
+	if c.SRTP != "" {
+		d.SRTP = c.SRTP
+	}
 	if err := h.db.Update(ctx, store.System, h.account, func(tx *sqlite.Tx) error { return tx.CreateDevice(&d) }); err != nil {
 		h.tb.Fatal(err)
 	}

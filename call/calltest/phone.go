@@ -37,6 +37,10 @@ type PhoneConfig struct {
 	Codecs []string
 	// Tones says that it knows no telephone-event: its keys are tones in the sound.
 	Tones bool
+	// Security is what it does with encrypted sound; empty: it knows nothing of it.
+	Security media.Security
+	// SRTP is what the house is told of that; empty: off.
+	SRTP string
 }
 
 // Phone is a scripted phone with one line.
@@ -95,6 +99,7 @@ func (p *Phone) newSound() sip.Negotiator {
 		return broken{err}
 	}
 	s.Expect(p.cfg.Server.Addr())
+	s.Secure(p.cfg.Security)
 	return &sound{Session: s, codecs: p.cfg.Codecs, tones: p.cfg.Tones}
 }
 

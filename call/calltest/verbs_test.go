@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pbx/call/calltest"
+	"pbx/event"
+	"pbx/media"
 	"pbx/sip/siptest"
 	"pbx/store"
 )
@@ -108,6 +110,7 @@ var verbs = []verb{
 	{pattern(`(\w+) is cancelled( elsewhere)?`), (*scenario).isCancelled},
 	{pattern(`(\w+) has no calls?`), (*scenario).hasNoCall},
 	{pattern(`(\w+) speaks (\w+)`), (*scenario).speaks},
+	{pattern(`(\w+) is (encrypted|plain)`), (*scenario).encrypted},
 	{pattern(`(\w+) has (\d+|no) new messages?`), (*scenario).lamp},
 	{pattern(`mailbox (\w+): (\d+) new, (\d+) saved`), (*scenario).mailbox},
 	{pattern(`one of (\w+), (\w+) talks`), (*scenario).oneTalks},
@@ -175,6 +178,12 @@ func (s *scenario) addPhone(ctx context.Context, w []string) error {
 			c.Tones = true
 		case "PCMU", "PCMA":
 			c.Codecs = append(c.Codecs, option)
+		case "encrypts": // or does not talk
+			c.Security = media.SecurityRequired
+		case "may-encrypt":
+			c.Security = media.SecurityOptional
+		case "srtp=optional", "srtp=required": // what its settings in the portal say
+			c.SRTP = strings.TrimPrefix(option, "srtp=")
 		default:
 			return fmt.Errorf("what is %q?", option)
 		}
@@ -501,6 +510,30 @@ func (s *scenario) speaks(_ context.Context, w []string) error {
 	}
 	if got := c.Codec(); got != w[1] {
 		return fmt.Errorf("speaks %s", got)
+	}
+	return nil
+}
+
+// encrypted looks at the sound of a phone, and at what the portal and the record show of it.
+func (s *scenario) encrypted(_ context.Context, w []string) error {
+	c, err := s.current(w[0])
+	if err != nil {
+		return err
+	}
+	want := ""
+	if w[1] == "encrypted" {
+		want = "AES_CM_128_HMAC_SHA1_80"
+	}
+	shown := "no call"
+	for _, v := range s.h.engine.Calls(s.h.account) {
+		for _, p := range []event.Party{v.Caller, v.Callee} {
+			if p.Name == w[0] {
+				shown = p.Encrypted
+			}
+		}
+	}
+	if got := c.Encrypted(); got != want || shown != want {
+		return fmt.Errorf("protected by %q, shown as %q", got, shown)
 	}
 	return nil
 }

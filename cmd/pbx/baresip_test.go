@@ -46,6 +46,8 @@ type baresipConfig struct {
 	tone       float64
 	codec      string // "PCMU" or "PCMA"
 	rtpLow     int
+	encrypt    string // "srtp", "srtp-mand", "dtls_srtp"; empty: plain
+	nat        string // "ice"; empty: none
 }
 
 // startBaresip starts the phone; it registers by itself and is ended with the test.
@@ -60,6 +62,15 @@ func startBaresip(t *testing.T, c baresipConfig) *baresip {
 	sipPort, ctrlPort := freePort(t, c.ip), freePort(t, c.ip)
 	account := fmt.Sprintf("\"%s\" <sip:%s@%s;transport=%s>;auth_user=%s;auth_pass=%s;regint=60;mwi=yes;answermode=%s;audio_codecs=%s/8000/1",
 		c.name, c.user, c.server, c.transport, c.user, c.pass, mode, c.codec)
+	modules := ""
+	if c.encrypt != "" {
+		account += ";mediaenc=" + c.encrypt
+		modules = "module srtp.so\nmodule dtls_srtp.so\n"
+	}
+	if c.nat != "" {
+		account += ";medianat=" + c.nat
+		modules += "module " + c.nat + ".so\n"
+	}
 	config := fmt.Sprintf(`poll_method epoll
 sip_listen %s:%d
 net_interface %s
@@ -84,7 +95,7 @@ module g711.so
 module sndfile.so
 module aubridge.so
 module aufile.so
-module_tmp uuid.so
+%smodule_tmp uuid.so
 module_tmp account.so
 module_app menu.so
 module_app mwi.so
@@ -93,7 +104,7 @@ ctrl_tcp_listen %s:%d
 snd_path %s
 ringback_disabled yes
 statmode_default off
-`, c.ip, sipPort, c.ip, dir, c.rtpLow, c.rtpLow+99, c.ip, ctrlPort, dir)
+`, c.ip, sipPort, c.ip, dir, c.rtpLow, c.rtpLow+99, modules, c.ip, ctrlPort, dir)
 	if c.trust != "" {
 		config += "sip_cafile " + c.trust + "\n"
 	}

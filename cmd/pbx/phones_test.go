@@ -44,6 +44,17 @@ func phoneOf(t *testing.T, p *pbx, who person, n int, tone float64, codec, trans
 	return b
 }
 
+// securePhoneOf starts a baresip over UDP that encrypts its sound and answers at once.
+func securePhoneOf(t *testing.T, p *pbx, who person, n int, tone float64, encrypt string) *baresip {
+	t.Helper()
+	b := startBaresip(t, baresipConfig{
+		name: who.username, ip: fmt.Sprintf("127.0.0.%d", 40+n), user: who.username, pass: who.password,
+		server: p.udp.String(), transport: "udp", auto: true, tone: tone, codec: "PCMU", rtpLow: 40000 + 200*n, encrypt: encrypt,
+	})
+	p.online(who)
+	return b
+}
+
 const (
 	adaTone = 440.0
 	bobTone = 660.0

@@ -14,9 +14,9 @@ import (
 // trunkColumns in the order of trunkRow and loadTrunks.
 const trunkColumns = `id, account_id, version, name, enabled, host, port, transport, outbound_proxy, register, username,
 	password_sealed, auth_username, from_domain, expiry_ms, sources, options, identity, trust_identity, diversion, format,
-	prefixes, priority, rates, codecs, max_calls, max_in, max_out, emergency_reserve, messages, trust_verstat, created_at, updated_at`
+	prefixes, priority, rates, codecs, max_calls, max_in, max_out, emergency_reserve, messages, trust_verstat, srtp, created_at, updated_at`
 
-const upsertTrunk = `INSERT INTO trunks (` + trunkColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+const upsertTrunk = `INSERT INTO trunks (` + trunkColumns + `) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 	ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, enabled = excluded.enabled,
 	host = excluded.host, port = excluded.port, transport = excluded.transport, outbound_proxy = excluded.outbound_proxy,
 	register = excluded.register, username = excluded.username, password_sealed = excluded.password_sealed,
@@ -25,14 +25,14 @@ const upsertTrunk = `INSERT INTO trunks (` + trunkColumns + `) VALUES (?,?,?,?,?
 	trust_identity = excluded.trust_identity, diversion = excluded.diversion, format = excluded.format,
 	prefixes = excluded.prefixes, priority = excluded.priority, rates = excluded.rates, codecs = excluded.codecs,
 	max_calls = excluded.max_calls, max_in = excluded.max_in, max_out = excluded.max_out,
-	emergency_reserve = excluded.emergency_reserve, messages = excluded.messages, trust_verstat = excluded.trust_verstat, updated_at = excluded.updated_at`
+	emergency_reserve = excluded.emergency_reserve, messages = excluded.messages, trust_verstat = excluded.trust_verstat, srtp = excluded.srtp, updated_at = excluded.updated_at`
 
 func trunkRow(v *vault, t *store.Trunk) []any {
 	return []any{
 		t.ID, t.AccountID, t.Version, t.Name, t.Enabled, t.Host, t.Port, t.Transport, t.OutboundProxy, t.Register, t.Username,
 		v.seal(t.Password, "trunks", t.ID, "password"), t.AuthUsername, t.FromDomain, t.Expiry.Milliseconds(), list(t.Sources),
 		t.Options, t.Identity, t.TrustIdentity, t.Diversion, t.Format, list(t.Prefixes), t.Priority, list(t.Rates), list(t.Codecs),
-		t.MaxCalls, t.MaxIn, t.MaxOut, t.EmergencyReserve, t.Messages, t.TrustVerstat, micros(t.CreatedAt), micros(t.UpdatedAt),
+		t.MaxCalls, t.MaxIn, t.MaxOut, t.EmergencyReserve, t.Messages, t.TrustVerstat, t.SRTP, micros(t.CreatedAt), micros(t.UpdatedAt),
 	}
 }
 
@@ -46,7 +46,7 @@ func loadTrunks(ctx context.Context, q querier, v *vault) (map[store.ID][]store.
 		err := scan(&t.ID, &t.AccountID, &t.Version, &t.Name, &t.Enabled, &t.Host, &t.Port, &t.Transport, &t.OutboundProxy, &t.Register,
 			&t.Username, &sealed, &t.AuthUsername, &t.FromDomain, &expiry, &sources, &t.Options, &t.Identity, &t.TrustIdentity,
 			&t.Diversion, &t.Format, &prefixes, &t.Priority, &rates, &codecs, &t.MaxCalls, &t.MaxIn, &t.MaxOut, &t.EmergencyReserve,
-			&t.Messages, &t.TrustVerstat, &created, &updated)
+			&t.Messages, &t.TrustVerstat, &t.SRTP, &created, &updated)
 		if err != nil {
 			return err
 		}
@@ -97,6 +97,7 @@ func trunkFields(t *store.Trunk) []field {
 		{name: "max_out", value: t.MaxOut},
 		{name: "emergency_reserve", value: t.EmergencyReserve},
 		{name: "messages", value: t.Messages},
+		{name: "srtp", value: t.SRTP},
 	}
 }
 

@@ -1818,7 +1818,10 @@ export interface components {
          * @enum {string}
          */
         Transport: "udp" | "tcp" | "tls" | "ws" | "wss";
-        /** @enum {string} */
+        /**
+         * @description How sound is protected: not, where the other side takes part, or always; what is required is never given up, the call is refused with 488.
+         * @enum {string}
+         */
         SRTP: "off" | "optional" | "required";
         /**
          * @description How the device proves its password. `any` offers SHA-256 and MD5; `md5` offers MD5 alone, for phones that give up when they are offered anything else; `sha256` offers SHA-256 alone and refuses MD5.
@@ -2786,6 +2789,8 @@ export interface components {
             emergency_reserve: number;
             /** @description Text messages are exchanged. */
             messages: boolean;
+            /** @description How sound is protected. The keys travel in the signalling: over anything but TLS they can be read on the way. */
+            srtp: components["schemas"]["SRTP"];
             status: components["schemas"]["TrunkStatus"];
             created_at: components["schemas"]["Time"];
             updated_at: components["schemas"]["Time"];
@@ -2948,6 +2953,11 @@ export interface components {
              * @default false
              */
             messages?: boolean;
+            /**
+             * @description How sound is protected. The keys travel in the signalling: over anything but TLS they can be read on the way.
+             * @default off
+             */
+            srtp?: components["schemas"]["SRTP"];
         };
         TrunkPatch: {
             /** @example Carrier */
@@ -3011,6 +3021,8 @@ export interface components {
             emergency_reserve?: number;
             /** @description Text messages are exchanged. */
             messages?: boolean;
+            /** @description How sound is protected. The keys travel in the signalling: over anything but TLS they can be read on the way. */
+            srtp?: components["schemas"]["SRTP"];
         };
         TrunkTestRequest: {
             /**
@@ -3291,6 +3303,11 @@ export interface components {
             number: string;
             verstat: components["schemas"]["Verstat"];
             attestation: components["schemas"]["Attestation"];
+            /**
+             * @description What protected the sound of this side; empty: nothing.
+             * @example AES_CM_128_HMAC_SHA1_80
+             */
+            encrypted: string;
         };
         /**
          * @description What the carrier found when it checked the caller; null: nothing was said, or it is not believed.
@@ -3592,6 +3609,11 @@ export interface components {
             held: boolean;
             /** @example PCMU */
             codec: string;
+            /**
+             * @description What protects its sound; empty: nothing.
+             * @example AES_CM_128_HMAC_SHA1_80
+             */
+            encrypted: string;
         };
         Call: {
             id: components["schemas"]["ID"];

@@ -829,6 +829,12 @@ export const en = {
   'sip.port': 'Port',
   'sip.server': 'Server',
   'sip.transport': 'Transport',
+  'sip.srtp': 'Encrypted sound',
+  'sip.srtp.off': 'Off',
+  'sip.srtp.optional': 'If the other side can',
+  'sip.srtp.required': 'Always, or no call',
+  'sip.srtp.open': 'The keys travel in the signalling. Without TLS they can be read on the way.',
+  'call.encrypted': 'Encrypted sound: {suite}',
   'sip.username': 'User name',
 
   'state.loading': 'Loading…',

@@ -12,6 +12,7 @@ export interface Party {
   number?: string;
   held?: boolean;
   codec?: string;
+  encrypted?: string;
 }
 
 export interface LiveCall {

@@ -7,7 +7,7 @@ import { useQueryParam } from '../app/router';
 import { has, t } from '../i18n/t';
 import { useLive } from '../live/store';
 import { Card, Failed, Loading, PageHead, Time } from '../ui/bits';
-import { LiveCallRow, OutcomePill, Verified, partyName, partyNumber, sentence } from '../ui/calls';
+import { LiveCallRow, Lock, OutcomePill, Verified, partyName, partyNumber, sentence } from '../ui/calls';
 import { clock, clockTime, fullTime, useSecond } from '../ui/format';
 
 const Trace = lazy(() => import('./CallTrace'));
@@ -84,7 +84,7 @@ export default function CallDetail({ params }: { params: Record<string, string> 
 }
 
 function Party({ p, otherwise }: { p: CallRecord['caller']; otherwise?: string }) {
-  return <><bdi>{partyName(p, otherwise)}</bdi> <span className="dim"><bdi>{partyNumber(p)}</bdi></span></>;
+  return <><bdi>{partyName(p, otherwise)}</bdi> <span className="dim"><bdi>{partyNumber(p)}</bdi></span> <Lock suite={p.encrypted} /></>;
 }
 
 /** The stretches of a call on one time axis, and the same as a list. */

@@ -131,6 +131,17 @@ function Loaded({ device: d }: { device: Device }) {
                   data={[{ value: 'udp', label: 'UDP' }, { value: 'tcp', label: 'TCP' }, { value: 'tls', label: 'TLS' }, ...(d.kind === 'softphone' || d.transport === 'wss' ? [{ value: 'wss', label: 'WSS' }] : [])]}
                 />
               </dd>
+              <dt id="srtp-name">{t('sip.srtp')}</dt>
+              <dd>
+                <Select
+                  aria-labelledby="srtp-name"
+                  w={230}
+                  value={d.srtp}
+                  onChange={(v) => v && v !== d.srtp && void autosave(() => saveDevice(d.id, { srtp: v as Device['srtp'] }))}
+                  data={(['off', 'optional', 'required'] as const).map((x) => ({ value: x, label: t(`sip.srtp.${x}`) }))}
+                />
+                {d.srtp !== 'off' && d.transport !== 'tls' && d.transport !== 'wss' && <div className="dim small">{t('sip.srtp.open')}</div>}
+              </dd>
               <dt id="digest-name">{t('device.digest')}</dt>
               <dd>
                 <Select

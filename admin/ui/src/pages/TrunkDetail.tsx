@@ -261,6 +261,14 @@ function Routing({ trunk: x }: { trunk: Trunk }) {
         error={form.errors.codecs}
         data={[{ value: '', label: t('trunk.codecs.all') }, ...['PCMA,PCMU', 'PCMU,PCMA', 'PCMA', 'PCMU'].map((c) => ({ value: c, label: c.replace(',', ', ') }))]}
       />
+      <Select
+        label={t('sip.srtp')}
+        description={v.srtp !== 'off' && v.transport !== 'tls' ? t('sip.srtp.open') : undefined}
+        value={v.srtp}
+        onChange={(x) => x && form.set({ srtp: x as Trunk['srtp'] })}
+        error={form.errors.srtp}
+        data={(['off', 'optional', 'required'] as const).map((x) => ({ value: x, label: t(`sip.srtp.${x}`) }))}
+      />
     </DraftCard>
   );
 }

@@ -1,5 +1,5 @@
 import { ActionIcon, Tooltip } from '@mantine/core';
-import { IconPhoneOff } from '@tabler/icons-react';
+import { IconLock, IconPhoneOff } from '@tabler/icons-react';
 import { type Call, type CallRecord, api, inAccount } from '../api/client';
 import { isProblem, ok, words } from '../api/problem';
 import { useSession } from '../api/session';
@@ -20,13 +20,20 @@ export function partyNumber(p: SomeParty): string {
   return n === partyName(p) ? '' : n;
 }
 
+/** A lock beside whose sound is encrypted. */
+export function Lock({ suite }: { suite?: string }) {
+  if (!suite) return null;
+  const label = t('call.encrypted', { suite });
+  return <Tooltip label={label}><IconLock size={14} role="img" aria-label={label} style={{ verticalAlign: '-0.15em' }} /></Tooltip>;
+}
+
 export function PartyText({ party, otherwise }: { party: SomeParty; otherwise?: string }) {
   const number = partyNumber(party);
   const name = partyName(party, otherwise);
   return (
     <span className="cut" title={name}>
       <bdi style={{ fontWeight: 560 }}>{name}</bdi>
-      {number && <span className="dim"> <bdi>{number}</bdi></span>}
+      {number && <span className="dim"> <bdi>{number}</bdi></span>} <Lock suite={party.encrypted} />
     </span>
   );
 }
