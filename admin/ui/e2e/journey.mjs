@@ -27,6 +27,7 @@ try {
   await users();
   await devices();
   await carriers();
+  await reach();
   await security();
   await settings();
   await everywhere();
@@ -317,6 +318,54 @@ async function carriers() {
   await heading('Lamps');
   await page.getByText(/No phone watches anybody yet|lamps show what they should/).first().waitFor();
   await look(page, '56-lamps');
+}
+
+/** How people are reached: a ring group, a shared mailbox, find me, codes, the parking board. */
+async function reach() {
+  await go('/ring-groups');
+  await page.getByText('No ring groups yet.', { exact: false }).waitFor();
+  await button('New Ring Group').first().click();
+  const group = page.getByRole('dialog', { name: 'New Ring Group' });
+  await group.getByLabel('Name').fill('Sales');
+  await group.getByLabel('Extension').fill('701');
+  await group.getByLabel('Person').click();
+  await page.getByRole('option', { name: /Bob Cho/ }).click();
+  await button('Add number', group).click();
+  await group.getByLabel('Number', { exact: true }).fill('+49 170 1234567');
+  await button('New Ring Group', group).click();
+  await group.getByText(/parking slots/).first().waitFor();
+  await group.getByLabel('Extension').fill('300');
+  await look(page, '80-new-ring-group');
+  await button('New Ring Group', group).click();
+  await page.getByRole('table', { name: 'Ring Groups' }).getByText('Sales').waitFor();
+  await look(page, '81-ring-groups');
+
+  await go('/mailboxes');
+  await button('New Mailbox').first().click();
+  const box = page.getByRole('dialog', { name: 'New Mailbox' });
+  await box.getByLabel('Name').fill('Support');
+  await box.getByLabel('Extension').fill('390');
+  await look(page, '82-new-mailbox');
+  await button('New Mailbox', box).click();
+  await page.getByRole('table', { name: 'Shared Mailboxes' }).getByText('Support').waitFor();
+  await look(page, '83-mailboxes');
+
+  await go('/parking');
+  await page.getByText('701', { exact: true }).first().waitFor();
+  await look(page, '84-parking');
+
+  await go('/users');
+  await page.getByRole('link', { name: 'Bob Cho' }).first().click();
+  await page.getByLabel('Look for me step by step').check({ force: true });
+  await button('Add step').click();
+  await page.getByLabel('Number', { exact: true }).fill('+49 170 7654321');
+  await look(page, '85-find-me');
+  await button('Save').click();
+  await toast('Saved');
+  await page.getByLabel('While busy').fill('101');
+  await button('Save').click();
+  await toast('Saved');
+  await look(page, '86-reach');
 }
 
 async function security() {
