@@ -89,13 +89,18 @@ func (c *Call) clock(p *Party) Step {
 	}}
 }
 
-// timeOfDay is a time in the account's zone, in words.
-func (c *Call) timeOfDay(at time.Time) []string {
+// zone is where the account's clocks are.
+func (c *Call) zone() *time.Location {
 	zone, err := time.LoadLocation(c.rows.Account.Timezone)
 	if err != nil {
-		zone = time.UTC
+		return time.UTC
 	}
-	at = at.In(zone)
+	return zone
+}
+
+// timeOfDay is a time in the account's zone, in words.
+func (c *Call) timeOfDay(at time.Time) []string {
+	at = at.In(c.zone())
 	half := "am"
 	if at.Hour() >= 12 {
 		half = "pm"

@@ -41,6 +41,12 @@ type Store interface {
 	DropMessage(ctx context.Context, id store.ID) error
 	Unfinished(ctx context.Context) ([]store.Message, error)
 	MessagePath(id store.ID) string
+	// ForwardMessage puts a copy of a message, whose sound was staged, into another mailbox.
+	ForwardMessage(ctx context.Context, who store.Actor, original store.Message, to, by store.ID, staged string, d time.Duration) error
+	// StagedPath is where a sound can be made that may become a clip or a message. Whoever made it removes it.
+	StagedPath() string
+	// SaveGreeting makes a staged sound a greeting of a user ("unavailable", "busy", "temporary"); nil takes the greeting away.
+	SaveGreeting(ctx context.Context, who store.Actor, account, user store.ID, which string, c *store.AudioClip, staged string) error
 	ClipPath(id store.ID) string
 
 	BeginRecording(ctx context.Context, r *store.Recording) error

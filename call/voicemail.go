@@ -75,8 +75,10 @@ func (c *Call) full(box store.ID) bool {
 
 // greet speaks until the tone. The pound key jumps to the tone.
 func (s recording) greet(ctx context.Context, c *Call) error {
-	if _, err := c.play(ctx, s.party, "#", s.greeting(c)); err != nil {
+	if _, err := c.play(ctx, s.party, "#", s.greeting(c)); errors.Is(err, errHungUp) {
 		return err
+	} else if err != nil { // the owner replaced it this moment; the tone says enough
+		c.log.Warn("greeting cut short", "clip", s.Clip, "err", err)
 	}
 	_, err := c.play(ctx, s.party, "", media.Beep())
 	return err
@@ -201,10 +203,7 @@ func (s recording) listen(ctx context.Context, c *Call, m message) error {
 
 // again records anew. The former message goes only when there is another one.
 func (s recording) again(ctx context.Context, c *Call, m message, urgent bool) (message, error) {
-	if _, err := c.play(ctx, s.party, "#", c.engine.Library.Prompt("record-after-tone")); err != nil {
-		return m, err
-	}
-	if _, err := c.play(ctx, s.party, "", media.Beep()); err != nil {
+	if err := c.afterTone(ctx, s.party); err != nil {
 		return m, err
 	}
 	next, err := s.record(ctx, c, urgent)
