@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -68,7 +69,26 @@ func (c *Call) goesOut(s dialing) {
 	}
 	c.meant(store.CallParty{Number: s.Number})
 	if s.Emergency {
+		c.recordEmergency(s)
 		c.publish(event.EmergencyCalled) // at once: whoever watches must not wait for the answer
+	}
+}
+
+// recordEmergency leaves an entry in the activity log, for as long as that is kept.
+func (c *Call) recordEmergency(s dialing) {
+	trunks := make([]string, len(s.Trunks))
+	for i, t := range s.Trunks {
+		trunks[i] = t.Name
+	}
+	who := s.party.Who
+	detail, err := json.Marshal(map[string]any{"number": s.Number, "caller": named(who), "extension": who.Extension, "trunks": trunks})
+	if err == nil {
+		err = c.engine.Store.Record(c.ctx, c.account, store.Activity{
+			Event: "call.emergency", Resource: "call/" + string(c.id), Actor: s.party.actor(), Detail: detail,
+		})
+	}
+	if err != nil {
+		c.log.Error("emergency call not in the activity log", "err", err)
 	}
 }
 

@@ -63,6 +63,8 @@ type Store interface {
 	ChangeUser(ctx context.Context, who store.Actor, account, user store.ID, change func(u *store.User)) error
 	// LastCaller is the number or extension of the latest call to a user other than except; empty: nobody called who showed one.
 	LastCaller(ctx context.Context, account, user, except store.ID) (string, error)
+	// Record queues an entry of the activity log; it does not wait.
+	Record(ctx context.Context, account store.ID, a store.Activity) error
 	// SetWakeUp keeps the one wake-up call of a user; at no time it forgets it.
 	SetWakeUp(ctx context.Context, who store.Actor, w store.WakeUp) error
 	// DueWakeUps returns the wake-up calls whose time has come, and forgets them.

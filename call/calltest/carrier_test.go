@@ -156,6 +156,10 @@ func TestEmergencyIsTold(t *testing.T) {
 				break
 			}
 		}
+		log, _, err := s.h.db.Activity(t.Context(), s.h.account, store.ActivityFilter{Event: []string{"call.emergency"}}, store.Page{})
+		if err != nil || len(log) != 1 || string(log[0].Detail) != `{"caller":"alice (201)","extension":"201","number":"911","trunks":["alpha"]}` {
+			t.Errorf("the activity log has %+v, %v", log, err)
+		}
 		s.play("alpha answers\nalice hears alpha\nalice hangs up\nrecord: answered, alice → 911")
 		s.finish()
 	})
