@@ -39,6 +39,9 @@ func (e *Engine) incomingParty(l *sip.Leg, who store.CallParty) (*Party, error) 
 		return nil, fmt.Errorf("open sound at %s: %w", l.Local(), err)
 	}
 	sound.Expect(l.Peer())
+	if offer := l.Offered(); offer != nil {
+		sound.Consider(offer)
+	}
 	l.Attach(sound)
 	return &Party{Leg: l, Sound: sound, Who: who}, nil
 }

@@ -22,6 +22,9 @@ func (c *sunk) Close() error                                               { ret
 
 var benchPeer = netip.MustParseAddrPort("192.0.2.1:4000")
 
+// numberOf are the payload numbers of these tests.
+var numberOf = map[kind]uint8{kindPCMU: 0, kindPCMA: 8, kindG722: 9, kindOpus: 96, kindEvent: 101, kindEvent48: 102}
+
 // bridged is two sessions joined, without their read loops.
 func bridged(from, to kind) (a *Session, out *sunk) {
 	e := &Engine{cfg: Config{Timeout: time.Minute, Log: discard()}}
@@ -29,8 +32,10 @@ func bridged(from, to kind) (a *Session, out *sunk) {
 	a = newSession(e, pair{rtp: &sunk{}, rtcp: &sunk{}})
 	b := newSession(e, pair{rtp: out, rtcp: &sunk{}})
 	agree := func(s *Session, k kind) {
-		t := &terms{audio: k, number: staticNumber(k), event: 101, events: true, remote: benchPeer, direction: both, ptime: 20}
-		t.recv[0], t.recv[8], t.recv[101] = kindPCMU, kindPCMA, kindEvent
+		t := &terms{audio: k, number: numberOf[k], event: 101, keys: kindEvent, events: true, remote: benchPeer, direction: both, ptime: 20}
+		for k, number := range numberOf {
+			t.recv[number] = k
+		}
 		s.agree(t)
 	}
 	agree(a, from)
@@ -195,7 +200,7 @@ func BenchmarkLoopback(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			offer := statement{addr: at(c), direction: both, ptime: 20, formats: []format{{0, kindPCMU}}}
+			offer := statement{addr: at(c), direction: both, ptime: 20, formats: []format{{number: 0, kind: kindPCMU}}}
 			body, err := offer.marshal(1)
 			if err != nil {
 				b.Fatal(err)

@@ -91,7 +91,7 @@ func houseRelay(calls int, phones uint16) ([][2]uint16, error) {
 			if err != nil {
 				return nil, err
 			}
-			offer := statement{addr: phoneAddr(2*i+side, phones), direction: both, ptime: 20, formats: []format{{0, kindPCMU}, {101, kindEvent}}}
+			offer := statement{addr: phoneAddr(2*i+side, phones), direction: both, ptime: 20, formats: []format{{number: 0, kind: kindPCMU}, {number: 101, kind: kindEvent}}}
 			body, err := offer.marshal(1)
 			if err != nil {
 				return nil, err

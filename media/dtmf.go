@@ -119,7 +119,7 @@ func (o *outlet) key(p *player, code uint8, i int) {
 	if i >= keyDown {
 		b[headerSize+1] |= 0x80
 	}
-	binary.BigEndian.PutUint16(b[headerSize+2:], uint16(min(i, keyDown)*o.clock/50)) // RFC 4733 §2.1: in the clock of the sound beside it
+	binary.BigEndian.PutUint16(b[headerSize+2:], uint16(min(i, keyDown)*o.terms.keys.clock()/50)) // RFC 4733 §2.1: in the clock that was agreed for keys
 	h := header{marker: i == 1, number: o.terms.event, seq: o.seq, ts: o.ts, ssrc: o.ssrc}
 	o.seq++
 	o.send(&h, b)

@@ -146,7 +146,7 @@ func (s *Session) relayable(l *link) (KernelStream, bool) {
 	in, o := &s.in, peer.out
 	switch {
 	case !in.started, !in.timed, !in.aimed, in.rate != clockRate, !in.shape.plain, in.ssrc == s.ours,
-		t.recv[in.shape.number] != other.audio,
+		t.recv[in.shape.number] != other.audio, t.other != other.other, l.turner != nil,
 		!aimed || source != o.dest, !linkable(in.source, s.local), !linkable(source, peer.local),
 		len(o.players) > 0, !o.ready(), o.seal != nil,
 		o.owner != l, l.stream != in.stream, l.packing, in.highest-l.base < settled:

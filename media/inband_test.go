@@ -28,6 +28,7 @@ func sayKeys(t *testing.T, s *media.Session, digits string) {
 func plainPhone(t *testing.T, n *mediatest.Net, house *media.Engine, at string) (*phone, *media.Session) {
 	t.Helper()
 	s, p := open(t, house, pbxAddr), newPhone(t, n, netip.MustParseAddr(at))
+	p.Restrict([]string{"PCMU", "PCMA"}) // as a line that has nothing but G.711
 	offer, err := p.Offer()
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 const (
@@ -13,11 +14,14 @@ const (
 
 // terms is what was agreed with the peer. They are never changed, only replaced.
 type terms struct {
-	audio     kind // what we send
-	opus      opusParams
-	number    uint8 // its payload number
-	event     uint8 // payload number of the events we send
-	events    bool  // the peer takes events
+	audio     kind       // what we send
+	other     string     // its name, when we only pass it on
+	params    string     // what the peer says of it
+	opus      opusParams // the same of Opus
+	number    uint8      // its payload number
+	event     uint8      // payload number of the events we send
+	keys      kind       // and their kind
+	events    bool       // the peer takes events
 	recv      [128]kind
 	remote    netip.AddrPort // where the peer wants RTP; not valid when it did not say
 	rtcp      netip.AddrPort
@@ -34,68 +38,93 @@ type terms struct {
 
 func (t *terms) sends() bool { return t.direction&dirSend != 0 }
 
-var ourCodecs = []kind{kindPCMU, kindPCMA}
-
 // answerOffer is the pure part of Answer: our statement about an offer, and the terms
 // that hold once it is sent.
-func answerOffer(d *description, prefer []kind) (*statement, *terms, error) {
-	codec, ok := d.choose(prefer, ourCodecs)
+func answerOffer(d *description, prefer []format) (*statement, *terms, error) {
+	codec, ok := d.choose(prefer, ourFormats)
 	if !ok {
 		return nil, nil, fmt.Errorf("no codec in common: %w", ErrNotAcceptable)
 	}
-	st := &statement{
-		lines: d.lines, audio: d.audio,
-		formats:   []format{codec}, // one codec: a peer that may switch at will makes each bridge convert
-		direction: d.direction.mirror(),
-		ptime:     clampPtime(d.ptime, d.maxptime),
-		mux:       d.mux, // RFC 5761 §5.1.1: only when it was offered
-	}
 	t := newTerms(d, codec)
 	t.share(d.mux)
-	t.recv[codec.number] = codec.kind
+	st := &statement{
+		lines: d.lines, audio: d.audio,
+		formats:   []format{said(codec, prefer)}, // one codec: a peer that may switch at will makes each bridge convert
+		direction: d.direction.mirror(),
+		ptime:     t.ptime,
+		mux:       d.mux, // RFC 5761 §5.1.1: only when it was offered
+	}
 	// RFC 3264 §6.1: the numbers of the offer, and nothing that was not offered.
-	if e, ok := d.event(); ok {
-		st.formats = append(st.formats, e)
+	if e, ok := d.event(codec.kind.clock()); ok {
+		st.formats = append(st.formats, said(e, nil))
 	}
 	return st, t, nil
 }
 
+// said is f with the parameters that we tell: those of the other party of the call where it is only passed on.
+func said(f format, theirs []format) format {
+	f.params = ""
+	if i := slices.IndexFunc(theirs, f.same); i >= 0 {
+		f.params = theirs[i].params
+	}
+	switch {
+	case f.kind.event():
+		f.params = "0-15" // RFC 4733 §2.4.1: the keys of a telephone and no more
+	case f.kind == kindOpus && f.params != "":
+		f.params = readOpusParams(f.params).String()
+	case f.kind == kindOpus:
+		f.params = opusParams{fec: true}.String()
+	case f.kind.known():
+		f.params = ""
+	}
+	return f
+}
+
 // acceptAnswer is the pure part of Accept: what the peer made of our offer.
 func acceptAnswer(offer *statement, d *description) (*terms, error) {
-	allowed := []kind{}
-	for _, f := range offer.formats {
-		if f.kind.audio() {
-			allowed = append(allowed, f.kind)
-		}
-	}
-	codec, ok := d.choose(nil, allowed)
+	codec, ok := d.choose(nil, offer.formats)
 	if !ok {
 		return nil, fmt.Errorf("no codec in common: %w", ErrNotAcceptable)
 	}
 	t := newTerms(d, codec)
 	t.share(offer.mux && d.mux) // RFC 5761 §5.1.1: both must have said it
-	for _, f := range offer.formats {
-		t.recv[f.number] = f.kind // what we offered is what we may get: RFC 3264 §5.1
-	}
+	t.expect(offer.formats)     // what we offered is what we may get: RFC 3264 §5.1
 	return t, nil
 }
 
 func newTerms(d *description, codec format) *terms {
 	t := &terms{
-		audio: codec.kind, number: codec.number,
+		audio: codec.kind, other: codec.other, params: codec.params, number: codec.number,
 		remote: d.remote, rtcp: d.rtcp,
 		direction: d.direction.mirror(), held: d.held(),
 		ptime: clampPtime(d.ptime, d.maxptime), maxptime: d.maxptime,
 	}
-	if e, ok := d.event(); ok {
-		t.event, t.events = e.number, true
+	if codec.kind == kindOpus {
+		t.opus, t.ptime = readOpusParams(codec.params), opusPtime(t.ptime)
+	}
+	if e, ok := d.event(codec.kind.clock()); ok {
+		t.event, t.keys, t.events = e.number, e.kind, true
 	}
 	// Peers also send with their own numbers, or with a codec that the answer left out.
-	t.recv[0], t.recv[8], t.recv[13] = kindPCMU, kindPCMA, kindNoise
-	for _, f := range d.formats {
-		t.recv[f.number] = f.kind
-	}
+	t.recv[0], t.recv[8], t.recv[9], t.recv[13] = kindPCMU, kindPCMA, kindG722, kindNoise
+	t.expect(d.formats)
 	return t
+}
+
+// expect notes what the peer may send. Of the codecs that we only pass on it may send the agreed one.
+func (t *terms) expect(formats []format) {
+	for _, f := range formats {
+		if !f.kind.audio() || f.kind.known() || f.kind == t.audio && f.other == t.other {
+			t.recv[f.number] = f.kind
+		} else {
+			t.recv[f.number] = kindNone
+		}
+	}
+}
+
+// agreed is the codec of the terms.
+func (t *terms) agreed() format {
+	return format{number: t.number, kind: t.audio, other: t.other, params: t.params}
 }
 
 // share notes whether RTCP goes over the port of RTP.
@@ -118,52 +147,39 @@ func clampPtime(ptime, maxptime int) int {
 
 // offerStatement is the pure part of Offer. before is our last statement to this
 // peer, or nil.
-func offerStatement(before *statement, prefer, all []kind, event uint8, ptime int) *statement {
+func offerStatement(before *statement, formats, theirs []format, numbers numbering, ptime int) *statement {
 	st := &statement{audio: 0, direction: both, ptime: clampPtime(ptime, 0)}
 	if before != nil {
 		// RFC 3264 §8: an m= line once agreed keeps its place.
 		st.lines, st.audio, st.mux, st.profile = before.lines, before.audio, before.mux, before.profile
 	}
-	order := slices.DeleteFunc(slices.Clone(prefer), func(k kind) bool { return !slices.Contains(all, k) })
-	for _, k := range all {
-		if !slices.Contains(order, k) {
-			order = append(order, k)
+	keys := []format{{kind: kindEvent}}
+	for _, f := range formats {
+		st.formats = append(st.formats, said(numbers.number(f), theirs))
+		if f.kind == kindOpus {
+			keys = append(keys, format{kind: kindEvent48})
 		}
 	}
-	for _, k := range order {
-		st.formats = append(st.formats, format{staticNumber(k), k})
+	for _, f := range keys {
+		st.formats = append(st.formats, said(numbers.number(f), nil))
 	}
-	st.formats = append(st.formats, format{event, kindEvent})
 	return st
 }
-
-func staticNumber(k kind) uint8 {
-	if k == kindPCMA {
-		return 8
-	}
-	return 0
-}
-
-const defaultEvent = 101
 
 // Offer is our offer to the peer: for an INVITE, a re-INVITE or the answer to an
 // INVITE without SDP.
 func (s *Session) Offer() ([]byte, error) {
 	s.neg.Lock()
 	defer s.neg.Unlock()
-	event := uint8(defaultEvent)
-	if t := s.terms.Load(); t != nil && t.events {
-		event = t.event // RFC 3264 §8.3.2: a number never changes its meaning in a session
+	theirs, ptime := s.preferred()
+	if t := s.terms.Load(); t != nil && theirs == nil {
+		theirs, ptime = []format{t.agreed()}, t.ptime // no change without a reason
 	}
-	prefer, ptime := s.preferred()
-	if t := s.terms.Load(); t != nil && prefer == nil {
-		prefer, ptime = []kind{t.audio}, t.ptime // no change without a reason
+	var policy []format
+	if p := s.policy.Load(); p != nil {
+		policy = *p
 	}
-	all := ourCodecs
-	if policy := s.policy.Load(); policy != nil {
-		all = *policy
-	}
-	st := offerStatement(s.said, prefer, all, event, ptime)
+	st := offerStatement(s.said, lineUp(theirs, policy), theirs, s.numbers, ptime)
 	if err := s.lockOffer(st); err != nil {
 		return nil, fmt.Errorf("offer: %w", err)
 	}
@@ -184,14 +200,14 @@ func (s *Session) Answer(offer []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
-	prefer, _ := s.preferred()
-	st, t, err := answerOffer(d, prefer)
+	st, t, err := answerOffer(d, s.liked())
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
 	if err := s.lockAnswer(d, st, t); err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
+	s.numbers.learn(d.formats)
 	body, err := s.say(st)
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
@@ -260,25 +276,43 @@ func (s *Session) agree(t *terms) {
 	}
 }
 
-// Prefer makes the coming offers and answers begin with the codec that other agreed
-// on, so that a bridge between the two need not convert.
-func (s *Session) Prefer(other *Session) {
-	t := other.terms.Load()
-	if t == nil {
+// Consider looks at the peer's offer before it is answered, so that another session may prefer what is in it. The
+// offer may be bad: that is told when it is answered.
+func (s *Session) Consider(offer []byte) {
+	s.neg.Lock()
+	defer s.neg.Unlock()
+	d, err := describe(offer, s.security)
+	if err != nil {
 		return
 	}
-	s.wish.Store(&wish{codecs: []kind{t.audio}, ptime: t.ptime})
+	var sound []format
+	for _, f := range d.formats {
+		if f.kind.audio() {
+			sound = append(sound, f)
+		}
+	}
+	s.considered.Store(&wish{formats: sound, ptime: clampPtime(d.ptime, d.maxptime)})
 }
 
-// Restrict makes the coming offers hold these codecs in this order and no others, "PCMU" and "PCMA". What is not
-// among ours is passed over; when nothing is left, all are offered. Answers take what the peer has, these first.
+// Prefer makes the coming offers and answers begin with the codec that other agreed
+// on, or with those that its peer offers, so that a bridge between the two need not convert.
+func (s *Session) Prefer(other *Session) {
+	w := other.considered.Load()
+	if t := other.terms.Load(); t != nil {
+		w = &wish{formats: []format{t.agreed()}, ptime: t.ptime}
+	}
+	if w != nil {
+		s.wish.Store(w)
+	}
+}
+
+// Restrict makes the coming offers hold these codecs in this order and no others: "PCMU", "PCMA", "G722", "opus". What is
+// not among ours is passed over; when nothing is left, all are offered. Answers take what the peer has, these first.
 func (s *Session) Restrict(codecs []string) {
-	var policy []kind
+	var policy []format
 	for _, name := range codecs {
-		for _, k := range ourCodecs {
-			if k.name() == name {
-				policy = append(policy, k)
-			}
+		if k, ok := kinds[strings.ToLower(name)]; ok {
+			policy = append(policy, format{kind: k})
 		}
 	}
 	if len(policy) > 0 {
@@ -286,20 +320,29 @@ func (s *Session) Restrict(codecs []string) {
 	}
 }
 
+// wish is what the other party of a call has.
 type wish struct {
-	codecs []kind
-	ptime  int
+	formats []format
+	ptime   int
 }
 
-func (s *Session) preferred() ([]kind, int) {
-	w, policy := s.wish.Load(), s.policy.Load()
-	switch {
-	case policy != nil && s.terms.Load() == nil && w == nil:
-		return *policy, defaultPtime
-	case policy != nil && s.terms.Load() == nil:
-		return *policy, w.ptime
-	case w != nil:
-		return w.codecs, w.ptime
+// preferred is what the other party has, and its packet time.
+func (s *Session) preferred() ([]format, int) {
+	if w := s.wish.Load(); w != nil {
+		return w.formats, w.ptime
 	}
 	return nil, defaultPtime
+}
+
+// liked is the order in which codecs of the peer's offer are taken.
+func (s *Session) liked() []format {
+	theirs, _ := s.preferred()
+	policy := s.policy.Load()
+	switch {
+	case policy == nil:
+		return theirs
+	case s.terms.Load() != nil && theirs != nil:
+		return theirs
+	}
+	return lineUp(theirs, *policy)
 }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,6 +47,9 @@ func (o *outlet) renew(t *terms, moved bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.terms = t
+	if clock := t.audio.clock(); clock != o.clock {
+		o.rewind(clock)
+	}
 	if o.seal != nil && o.seal == t.seal && t.rekeyed && o.seal.wrapped() {
 		// Peers differ in whether a new key of theirs begins the count of our rounds anew. A new stream has had none.
 		o.ssrc, o.seq, o.owner = rand.Uint32(), uint16(rand.Uint32N(1<<15)), nil
@@ -53,6 +57,15 @@ func (o *outlet) renew(t *terms, moved bool) {
 	o.seal = t.seal
 	if moved {
 		o.dest = t.remote
+	}
+}
+
+// rewind begins a stream with another clock. RFC 7160 §4.1: that has a name of its own.
+func (o *outlet) rewind(clock int) {
+	first := rand.Uint32()
+	o.clock, o.first, o.ts, o.start, o.owner = clock, first, first, time.Now(), nil
+	if o.packets > 0 {
+		o.ssrc, o.seq = rand.Uint32(), uint16(rand.Uint32N(1<<15))
 	}
 }
 
@@ -118,16 +131,21 @@ func (o *outlet) speak(p *player, samples []int16) {
 	o.say(marker, samples)
 }
 
-// say encodes samples and sends them.
+// say encodes samples and sends them. The peer of a codec that we only pass on hears nothing.
 func (o *outlet) say(marker bool, samples []int16) {
 	if k := o.terms.audio; o.encodes != k {
 		o.encoder, o.encodes = newEncoder(o.terms), k
 	}
-	n := o.encoder.encode(o.buf[headerSize:], samples)
+	if o.encoder == nil {
+		return
+	}
+	n := o.encoder.encode(o.buf[headerSize:packetSize], samples)
 	h := header{marker: marker, number: o.terms.number, seq: o.seq, ts: o.ts, ssrc: o.ssrc}
-	o.seq++
 	o.ts += uint32(len(samples) * o.clock / SampleRate)
-	o.send(&h, o.buf[:headerSize+n])
+	if n > 0 {
+		o.seq++
+		o.send(&h, o.buf[:headerSize+n])
+	}
 }
 
 // send writes h over the first octets of b and sends b.
@@ -151,6 +169,7 @@ func (o *outlet) send(h *header, b []byte) {
 // link carries what one session hears to the other. Its fields belong to the read loop
 // of the first and are used under the lock of the second's outlet.
 type link struct {
+	from   *Session
 	to     *Session
 	stream uint32
 	seqOff uint16 // from the first's numbers to ours
@@ -161,29 +180,63 @@ type link struct {
 	pending []byte // sound not yet sent
 	due     uint32 // timestamp of the first of pending, or of what comes next
 
-	ring ring // a key that becomes tone
+	turner *turner // where the codecs differ; nil until then
+	over   atomic.Bool
+	ring   ring // a key that becomes tone
 }
 
-// relay sends p on. It allocates nothing.
-func (o *outlet) relay(l *link, p *packet) {
+// passes reports whether sound of that kind can be sent on as it is, or by way of a table.
+func (o *outlet) passes(l *link, k kind) bool {
+	ours := o.terms.audio
+	switch {
+	case k.law():
+		return ours.law()
+	case k != ours:
+		return false
+	case k.known():
+		return true
+	}
+	t := l.from.terms.Load()
+	return t != nil && t.other == o.terms.other
+}
+
+// relay sends p on, or says that it is sound that has to be turned into another codec. It allocates nothing.
+func (o *outlet) relay(l *link, p *packet) (turn bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.players) > 0 || !o.ready() {
-		return
+		return false
 	}
-	if !p.kind.audio() && (p.kind != kindEvent || !o.terms.events) {
-		if p.kind == kindEvent {
+	passes := p.kind.event() && o.terms.events
+	if p.kind.audio() {
+		passes = o.passes(l, p.kind)
+		if !passes && p.kind.known() && o.terms.audio.known() {
+			return true
+		}
+	}
+	if !passes {
+		if p.kind.event() {
 			o.ringOut(l, p)
 		}
 		// Not for this peer. What follows closes up, so that it looks like no loss.
 		if o.owner == l && l.stream == p.stream && !l.packing && int16(p.seq+l.seqOff-o.seq) >= 0 {
 			l.seqOff--
 		}
-		return
+		return false
 	}
+	if l.turner != nil && p.kind.event() && o.owner == l.turner {
+		l.turner.key(o, p)
+		return false
+	}
+	o.pass(l, p)
+	return false
+}
+
+// pass sends p on as it is, but for its numbers.
+func (o *outlet) pass(l *link, p *packet) {
 	packing := l.packing
 	if p.kind.audio() {
-		packing = o.otherLength(p.end - p.start)
+		packing = p.kind.even() && o.otherLength(p.end-p.start)
 	}
 	marker := p.marker
 	if o.owner != l || l.stream != p.stream || l.packing != packing {
@@ -200,8 +253,9 @@ func (o *outlet) relay(l *link, p *packet) {
 		l.base = p.seq - maxMisorder // numbers come round again
 	}
 	h := header{marker: marker, seq: p.seq + l.seqOff, ts: p.ts + l.tsOff, ssrc: o.ssrc}
-	if p.kind == kindEvent {
+	if p.kind.event() {
 		h.number = o.terms.event
+		rescale(p.payload(), p.kind, o.terms.keys)
 		if packing {
 			h.seq = o.seq
 		}
@@ -213,7 +267,7 @@ func (o *outlet) relay(l *link, p *packet) {
 			o.repack(l, p, marker)
 			return
 		}
-		o.advance(h.ts + uint32(p.end-p.start))
+		o.advance(h.ts + p.ticks(o.terms.ptime))
 	}
 	if int16(h.seq+1-o.seq) > 0 {
 		o.seq = h.seq + 1

@@ -33,6 +33,17 @@ func (p *pacer) wait(ctx context.Context, done <-chan struct{}) error {
 	return p.waitStep(ctx, done, p.step)
 }
 
+// restart makes the next beat come one step from now.
+func (p *pacer) restart() {
+	p.next = time.Now().Add(p.step)
+	p.timer.Reset(p.step)
+}
+
+// waitFor is wait for somebody who has no context.
+func (p *pacer) waitFor(done <-chan struct{}) error {
+	return p.waitStep(context.Background(), done, p.step)
+}
+
 func (p *pacer) waitStep(ctx context.Context, done <-chan struct{}, following time.Duration) error {
 	select {
 	case <-ctx.Done():

@@ -24,7 +24,7 @@ func looped(t *testing.T, e *Engine, at netip.Addr) (sessions [2]*Session, phone
 		if err != nil {
 			t.Fatal(err)
 		}
-		offer := statement{addr: c.LocalAddr().(*net.UDPAddr).AddrPort(), direction: both, ptime: 20, formats: []format{{0, kindPCMU}}}
+		offer := statement{addr: c.LocalAddr().(*net.UDPAddr).AddrPort(), direction: both, ptime: 20, formats: []format{{number: 0, kind: kindPCMU}}}
 		body, err := offer.marshal(1)
 		if err != nil {
 			t.Fatal(err)

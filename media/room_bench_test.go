@@ -23,14 +23,14 @@ func BenchmarkRoom(b *testing.B) {
 					if _, err := r.Join(s, RoomMember{}); err != nil {
 						b.Fatal(err)
 					}
-					raws[i] = rtpPacket(staticNumber(k))
+					raws[i] = rtpPacket(numberOf[k])
 					for j := range raws[i][headerSize:] {
 						raws[i][headerSize+j] = 0xff // silence
 						if i < talking {
 							raws[i][headerSize+j] = ulawEncode[uint16(int16(8000*math.Sin(float64(j)*0.3)))]
 						}
 					}
-					packets[i] = packet{header: header{number: staticNumber(k)}, at: time.Now()}
+					packets[i] = packet{header: header{number: numberOf[k]}, at: time.Now()}
 					sessions[i] = s
 				}
 				b.ReportAllocs()

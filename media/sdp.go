@@ -43,12 +43,6 @@ func (d direction) String() string {
 	return "inactive"
 }
 
-// format is one payload number and what it stands for.
-type format struct {
-	number uint8
-	kind   kind
-}
-
 // mediaLine is an m= line as it was written.
 type mediaLine struct {
 	media, port, proto string
@@ -72,33 +66,6 @@ type description struct {
 
 // held reports whether the peer listens no more.
 func (d *description) held() bool { return d.direction&dirReceive == 0 }
-
-// choose is the codec of the description that comes first in prefer, else the one
-// that comes first in the description.
-func (d *description) choose(prefer []kind, allowed []kind) (format, bool) {
-	for _, k := range prefer {
-		for _, f := range d.formats {
-			if f.kind == k && slices.Contains(allowed, k) {
-				return f, true
-			}
-		}
-	}
-	for _, f := range d.formats {
-		if f.kind.audio() && slices.Contains(allowed, f.kind) {
-			return f, true
-		}
-	}
-	return format{}, false
-}
-
-func (d *description) event() (format, bool) {
-	for _, f := range d.formats {
-		if f.kind == kindEvent {
-			return f, true
-		}
-	}
-	return format{}, false
-}
 
 const (
 	sdpSize      = 16 << 10
@@ -272,49 +239,6 @@ func (d *description) readRTCP(m *sdp.MediaDescription) {
 	d.rtcp = netip.AddrPortFrom(addr, uint16(port))
 }
 
-// readFormats lists the payload numbers of the m= line that we know, in its order.
-func readFormats(m *sdp.MediaDescription) []format {
-	mapped := map[uint8]kind{0: kindPCMU, 8: kindPCMA, 13: kindNoise}
-	for _, a := range m.Attributes {
-		if !strings.EqualFold(a.Key, "rtpmap") {
-			continue
-		}
-		number, encoding, ok := strings.Cut(strings.TrimSpace(a.Value), " ")
-		n, err := strconv.ParseUint(number, 10, 7)
-		if !ok || err != nil {
-			continue
-		}
-		mapped[uint8(n)] = kindOf(strings.TrimSpace(encoding))
-	}
-	var list []format
-	for _, s := range m.MediaName.Formats {
-		n, err := strconv.ParseUint(s, 10, 7)
-		if err != nil {
-			continue
-		}
-		k := mapped[uint8(n)]
-		if k != kindNone && !slices.ContainsFunc(list, func(f format) bool { return f.number == uint8(n) }) {
-			list = append(list, format{uint8(n), k})
-		}
-	}
-	return list
-}
-
-// kindOf reads "PCMU/8000/1". Other clocks are other formats: a phone with Opus lists
-// telephone-event twice.
-func kindOf(encoding string) kind {
-	f := strings.Split(encoding, "/")
-	if len(f) < 2 || f[1] != "8000" || len(f) > 2 && f[2] != "1" {
-		return kindNone
-	}
-	for _, k := range []kind{kindPCMU, kindPCMA, kindEvent, kindNoise} {
-		if strings.EqualFold(f[0], k.name()) {
-			return k
-		}
-	}
-	return kindNone
-}
-
 func put(b *strings.Builder, lines []string, letter byte, limit int) {
 	for _, l := range lines {
 		if l[0] == letter && limit > 0 && wellFormed(l) {
@@ -401,10 +325,9 @@ func (s *statement) audioLine() *sdp.MediaDescription {
 	for _, f := range s.formats {
 		number := strconv.Itoa(int(f.number))
 		m.MediaName.Formats = append(m.MediaName.Formats, number)
-		m.Attributes = append(m.Attributes, sdp.NewAttribute("rtpmap", number+" "+f.kind.name()+"/8000"))
-		if f.kind == kindEvent {
-			// RFC 4733 §2.4.1: the keys of a telephone and no more.
-			m.Attributes = append(m.Attributes, sdp.NewAttribute("fmtp", number+" 0-15"))
+		m.Attributes = append(m.Attributes, sdp.NewAttribute("rtpmap", number+" "+f.encoding()))
+		if f.params != "" {
+			m.Attributes = append(m.Attributes, sdp.NewAttribute("fmtp", number+" "+f.params))
 		}
 	}
 	for _, c := range s.crypto {

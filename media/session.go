@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,16 +26,18 @@ type Session struct {
 	public netip.AddrPort // what we tell the peer
 	id     uint64         // of our SDP
 
-	neg     sync.Mutex // offer and answer
-	version uint64
-	plain   []byte     // our last SDP with version 0
-	said    *statement // the same before it was written
-	offered *statement
-	claimed netip.AddrPort // the last address of the peer's SDP
-	wish    atomic.Pointer[wish]
-	policy  atomic.Pointer[[]kind] // what is offered to this peer, in order
-	terms   atomic.Pointer[terms]
-	gate    atomic.Pointer[gate] // nil: packets are plain
+	neg        sync.Mutex // offer and answer
+	version    uint64
+	plain      []byte     // our last SDP with version 0
+	said       *statement // the same before it was written
+	offered    *statement
+	claimed    netip.AddrPort // the last address of the peer's SDP
+	wish       atomic.Pointer[wish]
+	policy     atomic.Pointer[[]format] // what is offered to this peer, in order
+	numbers    numbering                // of payloads
+	considered atomic.Pointer[wish]     // what the peer offers, before it is answered
+	terms      atomic.Pointer[terms]
+	gate       atomic.Pointer[gate] // nil: packets are plain
 
 	security Security // this and what follows is guarded by neg
 	keys     map[suite]*sealer
@@ -80,7 +83,7 @@ func newSession(e *Engine, p pair) *Session {
 		// RFC 8866 §5.2 allows 64 bits; some phones count with 31.
 		id: uint64(rand.Uint32() >> 1), version: uint64(rand.Uint32() >> 2),
 		changed: make(chan struct{}, 1), digits: make(chan rune, digitsLimit),
-		out: newOutlet(p.rtp), done: make(chan struct{}),
+		numbers: make(numbering), out: newOutlet(p.rtp), done: make(chan struct{}),
 	}
 	s.ours = s.out.ssrc
 	s.watch.silent = make(chan struct{})
@@ -142,11 +145,15 @@ func (s *Session) Held() bool {
 	return t != nil && t.held
 }
 
-// Codec is "PCMU" or "PCMA", and "" before negotiation.
+// Codec is the name of the codec, "PCMU", "G722" or "opus", and "" before negotiation.
 func (s *Session) Codec() string {
 	t := s.terms.Load()
 	if t == nil {
 		return ""
+	}
+	if t.other != "" {
+		name, _, _ := strings.Cut(t.other, "/")
+		return name
 	}
 	return t.audio.name()
 }
@@ -288,8 +295,8 @@ func (s *Session) take(p *packet) {
 		s.rename()
 	}
 	switch p.kind {
-	case kindEvent:
-		p.clock = s.clock()
+	case kindEvent, kindEvent48:
+		p.clock = p.kind.clock()
 		s.press(p)
 	case kindPCMU, kindPCMA, kindG722, kindOpus, kindNoise:
 		if taps := s.taps.Load(); taps != nil {
@@ -299,11 +306,11 @@ func (s *Session) take(p *packet) {
 		}
 	}
 	l := s.sink.Load()
-	if (p.kind == kindPCMU || p.kind == kindPCMA) && s.listensForTones() {
+	if p.kind.law() && s.listensForTones() {
 		s.hearKeys(p, l)
 	}
-	if l != nil {
-		l.to.out.relay(l, p)
+	if l != nil && l.to.out.relay(l, p) {
+		s.turn(l, p)
 	}
 }
 
@@ -331,6 +338,8 @@ func (s *Session) kindOf(number uint8) kind {
 		return kindPCMU
 	case number == 8:
 		return kindPCMA
+	case number == 9:
+		return kindG722
 	}
 	return kindNone
 }

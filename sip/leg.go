@@ -191,6 +191,14 @@ func (l *Leg) Offer() []byte {
 // Dialed returns what the caller dialed: the user part of the Request-URI, unescaped.
 func (l *Leg) Dialed() string { return l.dialed }
 
+// Offered returns the description that came with the first INVITE of a peer, or nil. It must not be changed.
+func (l *Leg) Offered() []byte {
+	if l.invite == nil || !isSDP(l.invite) {
+		return nil
+	}
+	return l.invite.Body()
+}
+
 // Caller returns the name that the caller's phone sent. It is shown and never trusted.
 func (l *Leg) Caller() Identity { return l.caller }
 

@@ -55,7 +55,7 @@ type Trunk struct {
 	Priority int
 	// Rates are prices for least-cost order; numbers without one come last among those of equal priority.
 	Rates []Rate
-	// Codecs are the codecs offered to this carrier in order, "PCMU", "PCMA"; empty: all that we have.
+	// Codecs are the codecs offered to this carrier in order, "PCMU", "PCMA", "G722", "opus"; empty: all that we have.
 	Codecs []string
 	// SRTP is how sound is protected: "off", "optional" (as the carrier likes) or "required"; empty is "off". The keys travel in
 	// the signalling, so that is worth something over TLS only.
@@ -126,7 +126,7 @@ var (
 	trunkDiversions = []string{"none", "diversion", "history-info"}
 	trunkFormats    = []string{"e164", "digits", "national", "00"}
 	securities      = []string{"off", "optional", "required"}
-	trunkCodecs     = []string{"PCMU", "PCMA"}
+	trunkCodecs     = []string{"PCMU", "PCMA", "G722", "opus"}
 )
 
 // Validate returns FieldErrors, or nil.
@@ -198,7 +198,7 @@ func (t *Trunk) Validate() error {
 	}
 	for _, c := range t.Codecs {
 		if !slices.Contains(trunkCodecs, c) {
-			e.Add("codecs", "Codecs must be PCMU or PCMA.")
+			e.Add("codecs", "Codecs must be PCMU, PCMA, G722 or opus.")
 			break
 		}
 	}

@@ -270,6 +270,8 @@ func (e ClipUseType) Valid() bool {
 
 // Defines values for Codec.
 const (
+	G722 Codec = "G722"
+	Opus Codec = "opus"
 	PCMA Codec = "PCMA"
 	PCMU Codec = "PCMU"
 )
@@ -277,6 +279,10 @@ const (
 // Valid indicates whether the value is a known member of the Codec enum.
 func (e Codec) Valid() bool {
 	switch e {
+	case G722:
+		return true
+	case Opus:
+		return true
 	case PCMA:
 		return true
 	case PCMU:

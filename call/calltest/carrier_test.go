@@ -46,7 +46,7 @@ func (s *scenario) addCarrier(ctx context.Context, w []string) error {
 			t.TrustVerstat = true
 		case "distrusted":
 			t.TrustIdentity, t.Identity, t.Diversion = false, "from", "none"
-		case "PCMU", "PCMA":
+		case "PCMU", "PCMA", "G722", "opus":
 			t.Codecs = append(t.Codecs, words[i])
 		case "in":
 			t.MaxIn, err = number()

@@ -33,7 +33,7 @@ type PhoneConfig struct {
 	Voice float64
 	// Allow is the methods that it says it knows; empty: all that it does.
 	Allow string
-	// Codecs limits what it speaks, "PCMU" or "PCMA"; empty: everything.
+	// Codecs limits what it speaks: "PCMU", "PCMA", "G722", "opus"; empty: everything.
 	Codecs []string
 	// Tones says that it knows no telephone-event: its keys are tones in the sound.
 	Tones bool

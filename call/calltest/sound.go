@@ -54,8 +54,8 @@ func (s *sound) known(sdp string) string {
 	return sdp
 }
 
-// The static payload numbers of RFC 3551 §6.
-var payloads = map[string]string{"PCMU": "0", "PCMA": "8"}
+// The payload numbers of an offer: RFC 3551 §6, and the one that the house gives to Opus.
+var payloads = map[string]string{"PCMU": "0", "PCMA": "8", "G722": "9", "opus": "107"}
 
 var (
 	audioLine     = regexp.MustCompile(`(?m)^(m=audio \d+ RTP/AVP)((?: \d+)+)`)
@@ -64,7 +64,7 @@ var (
 	directionLine = regexp.MustCompile(`(?m)^a=(sendrecv|sendonly|recvonly|inactive)\r?\n`)
 )
 
-// only strikes the G.711 law that is not among codecs from a description.
+// only strikes what is not among codecs from a description.
 func only(sdp string, codecs []string) string {
 	if len(codecs) == 0 {
 		return sdp

@@ -176,7 +176,7 @@ func (s *scenario) addPhone(ctx context.Context, w []string) error {
 			c.Allow = "INVITE, ACK, CANCEL, BYE"
 		case "tones":
 			c.Tones = true
-		case "PCMU", "PCMA":
+		case "PCMU", "PCMA", "G722", "opus":
 			c.Codecs = append(c.Codecs, option)
 		case "encrypts": // or does not talk
 			c.Security = media.SecurityRequired

@@ -2847,7 +2847,7 @@ export interface components {
         /** @enum {string} */
         NumberFormat: "e164" | "digits" | "national" | "00";
         /** @enum {string} */
-        Codec: "PCMU" | "PCMA";
+        Codec: "PCMU" | "PCMA" | "G722" | "opus";
         TrunkList: {
             items: components["schemas"]["Trunk"][];
             next_cursor: components["schemas"]["NextCursor"];

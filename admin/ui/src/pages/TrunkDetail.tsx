@@ -259,7 +259,7 @@ function Routing({ trunk: x }: { trunk: Trunk }) {
         value={v.codecs.join(',')}
         onChange={(c) => form.set({ codecs: (c ? c.split(',') : []) as Trunk['codecs'] })}
         error={form.errors.codecs}
-        data={[{ value: '', label: t('trunk.codecs.all') }, ...['PCMA,PCMU', 'PCMU,PCMA', 'PCMA', 'PCMU'].map((c) => ({ value: c, label: c.replace(',', ', ') }))]}
+        data={[{ value: '', label: t('trunk.codecs.all') }, ...['PCMA,PCMU', 'PCMU,PCMA', 'PCMA', 'PCMU', 'G722,PCMA,PCMU', 'G722,PCMU,PCMA', 'opus,G722,PCMA,PCMU', 'opus,G722,PCMU,PCMA'].map((c) => ({ value: c, label: c.replace(',', ', ') }))]}
       />
       <Select
         label={t('sip.srtp')}
