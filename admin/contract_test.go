@@ -14,7 +14,7 @@ import (
 	"pbx/store"
 )
 
-// TestContractAndRoutesAgree proves both directions; New refuses to start otherwise, and so does this.
+// TestContractAndRoutesAgree proves both directions; otherwise the server answers nothing.
 func TestContractAndRoutesAgree(t *testing.T) {
 	h := emptyHouse(t)
 	handlers := h.server.handlers()

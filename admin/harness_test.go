@@ -142,6 +142,9 @@ func emptyHouse(t testing.TB) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := h.server.begin(); err != nil { // tests look into the contract
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -47,9 +47,11 @@ type Config struct {
 type Server struct {
 	Config
 
+	begin      func() error // reads the contract, when the first request comes; fills the next three
 	doc        *openapi3.T
 	operations []*operation
 	router     *mux.Router
+
 	crossSite  http.CrossOriginProtection
 	converting chan struct{} // the place of the one upload that is being converted
 	guard      *guard        // failed sign-ins
@@ -73,7 +75,8 @@ type Server struct {
 // handlerTime is how long a handler may take.
 const handlerTime = 30 * time.Second
 
-// New returns a server, or an error when contract and handlers do not fit.
+// New returns a server. It reads the contract when it is first asked: that contract and handlers fit is proven by a
+// test, and a house whose portal nobody has opened needs neither the time nor the memory, a good part of all that it takes.
 func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -83,16 +86,16 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{Config: c, converting: make(chan struct{}, 1), guard: newGuard(), signingIn: make(chan struct{}, maxSigningIn), strangers: newGuard(), seen: newLastSeen(), timing: usualTiming, open: make(map[store.ID]int)}
 	var err error
-	if s.doc, s.operations, err = loadContract(); err != nil {
-		return nil, err
-	}
 	if s.portal, err = newPortal(c.Portal); err != nil {
 		return nil, err
 	}
 	s.docs = sync.OnceValues(func() ([]byte, error) { return renderDocs(s.doc, s.operations) })
-	if err := s.route(); err != nil {
-		return nil, err
-	}
+	s.begin = sync.OnceValue(func() (err error) {
+		if s.doc, s.operations, err = loadContract(); err != nil {
+			return err
+		}
+		return s.route()
+	})
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
 		ReadBufferSize:   1024, WriteBufferSize: 4096,
@@ -174,6 +177,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
+	if err := s.begin(); err != nil {
+		s.Log.Error("contract not read", "err", err)
+		p, _ := problemOf(err)
+		p.write(w)
+		return
+	}
 	s.router.ServeHTTP(w, r)
 }
 

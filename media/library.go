@@ -24,23 +24,27 @@ const musicName = "music"
 // restart; one that cannot be played does not.
 type Library struct {
 	dir   string
-	epoch time.Time // when the music began
+	epoch time.Time              // when the music began
+	tape  func() (*sound, error) // our own music, found when it is first heard
 
 	mu       sync.Mutex
 	loaded   map[string]*sound
 	stations map[string]*station // by path
 }
 
-// sound is a phrase in memory.
+// sound is a phrase in memory, or the place of our music in the program file.
 type sound struct {
 	samples []int16
 	size    int64 // of the overriding file, 0 for our own
 	changed time.Time
+
+	file   io.ReaderAt // nil: the samples are in memory
+	format *wavFormat
 }
 
 // NewLibrary makes a library; overrideDir may be empty or not exist.
 func NewLibrary(overrideDir string) *Library {
-	return &Library{dir: overrideDir, epoch: time.Now(), loaded: make(map[string]*sound)}
+	return &Library{dir: overrideDir, epoch: time.Now(), tape: sync.OnceValues(openMusic), loaded: make(map[string]*sound)}
 }
 
 // Has reports whether there is a phrase of that name.
@@ -141,6 +145,65 @@ func load(f fs.File, loops bool) (*sound, error) {
 	return s, nil
 }
 
+// music returns what is played to those who wait: the file of the house, or our own.
+func (l *Library) music() (*sound, error) {
+	l.mu.Lock()
+	s, ok := l.override(musicName, l.loaded[musicName])
+	if ok {
+		l.loaded[musicName] = s
+	}
+	l.mu.Unlock()
+	if ok {
+		return s, nil
+	}
+	return l.tape()
+}
+
+// openMusic finds our own music in the program file. It is read from there while it is played: in memory it would be a
+// quarter of what the house has in use at rest. So it must be as the house speaks, which needs no filter.
+func openMusic() (*sound, error) {
+	f, err := sounds.Open("prompts/en/" + musicName + ".wav") // stays open: it is a part of the program
+	if err != nil {
+		return nil, fmt.Errorf("hold music: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("hold music: %w", err)
+	}
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return nil, fmt.Errorf("hold music: %w", errNoWAV)
+	}
+	w, err := readWAVFormat(r, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("hold music: %w", err)
+	}
+	if w.code != codePCM || w.channels != 1 || w.rate != SampleRate || w.size == 0 {
+		return nil, fmt.Errorf("hold music: %w", errNoWAV)
+	}
+	return &sound{file: r, format: w}, nil
+}
+
+// loop gives the 20 ms at a moment of what is played again and again; raw is room for them.
+func (s *sound) loop(at int64, f *Frame, raw *[2 * frameSamples]byte) error {
+	if s.file == nil {
+		for i := range f {
+			f[i] = s.samples[(at+int64(i))%int64(len(s.samples))]
+		}
+		return nil
+	}
+	for n := 0; n < len(raw); {
+		pos := (2*at + int64(n)) % s.format.size
+		got, err := s.file.ReadAt(raw[n:min(int64(len(raw)), int64(n)+s.format.size-pos)], s.format.offset+pos)
+		if err != nil {
+			return fmt.Errorf("hold music: %w", err)
+		}
+		n += got
+	}
+	s.format.decode(f[:], raw[:])
+	return nil
+}
+
 // phrases says phrases one after another.
 type phrases struct {
 	library *Library
@@ -234,6 +297,7 @@ type music struct {
 	sound   *sound
 	at      int64 // samples since the epoch
 	frames  int   // read
+	raw     [2 * frameSamples]byte
 }
 
 // musicCheck is how many frames pass before a new override of the music is looked for.
@@ -244,15 +308,14 @@ func (m *music) ReadFrame(f *Frame) error {
 		m.at = samplesIn(time.Since(m.library.epoch)) / frameSamples * frameSamples
 	}
 	if m.frames%musicCheck == 0 {
-		s, err := m.library.sound(musicName)
+		s, err := m.library.music()
 		if err != nil {
 			return err
 		}
 		m.sound = s
 	}
-	all := m.sound.samples
-	for i := range f {
-		f[i] = all[(m.at+int64(i))%int64(len(all))]
+	if err := m.sound.loop(m.at, f, &m.raw); err != nil {
+		return err
 	}
 	m.at += frameSamples
 	m.frames++
@@ -262,10 +325,10 @@ func (m *music) ReadFrame(f *Frame) error {
 // Music is the hold music. It never ends, and all who wait hear the same moment of it.
 func (l *Library) Music() Source { return &music{library: l} }
 
-// Preload reads the hold music into memory, so that the first caller on hold does not wait for it to be filtered,
-// which takes a small board a moment. Phrases are short and are read when they are first said.
+// Preload reads hold music of the house's own into memory, so that the first caller on hold does not wait for it to be
+// filtered, which takes a small board a moment. Phrases are short and are read when they are first said.
 func (l *Library) Preload() error {
-	if _, err := l.sound(musicName); err != nil {
+	if _, err := l.music(); err != nil {
 		return fmt.Errorf("preload sounds: %w", err)
 	}
 	return nil

@@ -140,6 +140,12 @@ func open(ctx context.Context, o Options) (_ *DB, err error) {
 	if err := db.load(ctx); err != nil {
 		return nil, err
 	}
+	// Checking the file and loading filled the caches with pages that are not needed again.
+	for _, pool := range []*sql.DB{db.write, db.read} {
+		if _, err := pool.ExecContext(ctx, `PRAGMA shrink_memory`); err != nil {
+			return nil, err
+		}
+	}
 	for _, p := range []struct {
 		stmt  **sql.Stmt
 		query string
