@@ -83,6 +83,9 @@ func TestAudioClips(t *testing.T) {
 	const clips = "/accounts/default/audio-clips"
 	a := h.admin.upload(clips, "", `C:\Music\Morning raga.wav`, wav(100)).want(http.StatusCreated)
 	clip := into[contract.AudioClip](t, a)
+	if got := h.admin.get("/accounts/default/audio-clips/" + clip.ID).want(200); got.text("name") != "Morning raga" {
+		t.Errorf("clip %s", got.body)
+	}
 	if clip.Name != "Morning raga" || clip.DurationS != 2.5 || clip.Size != 244 || len(clip.UsedBy) != 0 || !strings.HasSuffix(a.header.Get("Location"), "/audio-clips/"+clip.ID) {
 		t.Errorf("%+v at %s", clip, a.header.Get("Location"))
 	}

@@ -297,14 +297,11 @@ func (s stay) toggle(ctx context.Context, c *Call, m *store.Message) (deleted bo
 	return true, s.inform(ctx, c, words...)
 }
 
-// back calls who left the message, with the rights of the mailbox's owner.
+// back calls who left the message. Whoever knows a PIN hears messages; calls to the outside are made with the rights of the
+// phone that is used, never with the owner's.
 func (s stay) back(c *Call, m *store.Message) Step {
-	rights := store.ID("")
-	if c.rows.User(s.owner) != nil {
-		rights = s.owner
-	}
 	c.because(store.Reason{Rule: "call back", Detail: m.CallerNumber + " left the message"})
-	return routing{party: s.party, dialed: m.CallerNumber, rights: rights}
+	return routing{party: s.party, dialed: m.CallerNumber}
 }
 
 // tell speaks of the message, plays it, and reads the menu; any key cuts it short.

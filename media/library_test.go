@@ -57,7 +57,7 @@ func TestPrompts(t *testing.T) {
 			t.Errorf("%s is not in phrases.txt", name)
 		}
 	}
-	if size > 5<<20 {
+	if size > 8<<20 {
 		t.Errorf("%d octets of sound are embedded", size)
 	}
 	for _, name := range all {

@@ -103,9 +103,15 @@ func TestSecurityOfTwo(t *testing.T) {
 		offer, answer media.Security
 		want          string
 	}{
-		{"off", "off", "plain"}, {"off", "optional", "plain"}, {"off", "required", "488"},
-		{"optional", "off", "plain"}, {"optional", "optional", "encrypted"}, {"optional", "required", "encrypted"},
-		{"required", "off", "488"}, {"required", "optional", "encrypted"}, {"required", "required", "encrypted"},
+		{"off", "off", "plain"},
+		{"off", "optional", "plain"},
+		{"off", "required", "488"},
+		{"optional", "off", "plain"},
+		{"optional", "optional", "encrypted"},
+		{"optional", "required", "encrypted"},
+		{"required", "off", "488"},
+		{"required", "optional", "encrypted"},
+		{"required", "required", "encrypted"},
 	} {
 		bubble(t, func(t *testing.T, _ *mediatest.Net, house *media.Engine) {
 			a, b := secured(t, house, c.offer), secured(t, house, c.answer)
