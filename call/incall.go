@@ -124,7 +124,7 @@ func (s talking) keyed(ctx context.Context, c *Call, k *keypad, key rune, info b
 	switch {
 	case !k.party.pressed(key, info):
 		return nil, false
-	case k.party.acts() == "" || strings.IndexRune(allKeys, key) < 0:
+	case k.party.acts() == "" || !strings.ContainsRune(allKeys, key):
 		if info {
 			s.pass(ctx, k, k.clear()+string(key))
 		}

@@ -99,8 +99,7 @@ func TestRoomIsBounded(t *testing.T) {
 		}
 		var err error
 		for err == nil {
-			var s *media.Session
-			s = open(t, house, pbxAddr)
+			s := open(t, house, pbxAddr)
 			_, err = room.Join(s, media.RoomMember{Role: media.Muted})
 		}
 		if !errors.Is(err, media.ErrRoomFull) || room.Seats() != media.MaxSeats {

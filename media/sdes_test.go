@@ -3,7 +3,6 @@ package media_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -277,7 +276,7 @@ func TestKeysOverACall(t *testing.T) {
 		if plain := answer("m=audio 4000 RTP/AVP 0"); plain != "" || s.Encrypted() != "" {
 			t.Errorf("%q, %q", plain, s.Encrypted())
 		}
-		if other := inline.FindString(fmt.Sprintf("%s", mustAnswer(t, secured(t, house, "optional"), savp, key80))); other == first {
+		if other := inline.FindString(string(mustAnswer(t, secured(t, house, "optional"), savp, key80))); other == first {
 			t.Error("two calls share a key")
 		}
 	})

@@ -72,8 +72,8 @@ func redirection(res *sipmsg.Response) *Redirection {
 			continue
 		}
 		r := &Redirection{To: t.To}
-		for _, item := range headerList(res, "Diversion") {
-			a, _ := parseAddress(item)
+		if told := headerList(res, "Diversion"); len(told) > 0 { // RFC 5806 §4.2: the latest is the topmost
+			a, _ := parseAddress(told[0])
 			reason, _ := a.params.get("reason")
 			if text, quoted := unquote(reason); quoted {
 				reason = text
@@ -82,7 +82,6 @@ func redirection(res *sipmsg.Response) *Redirection {
 			if slices.ContainsFunc(diversionReasons, func(known string) bool { return known == reason }) {
 				r.Reason = reason
 			}
-			break // RFC 5806 §4.2: the latest is the topmost
 		}
 		return r
 	}

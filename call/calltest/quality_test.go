@@ -52,7 +52,7 @@ func TestCallQuality(t *testing.T) {
 			t.Errorf("%d samples, the last %+v", n, last)
 		}
 		for i, side := range []string{"caller", "callee"} {
-			if l := last.Legs[i]; l.Side != side || l.From.MOS < 4.3 || l.To.MOS < 4.3 || l.Codec == "" {
+			if l := last.Legs[i]; l.Side != side || l.From.MOS < 4.3 || l.To.MOS != 0 && l.To.MOS < 4.3 || l.Codec == "" { // phones report when chance says so (RFC 3550 §6.3.1): 0 before the first report
 				t.Errorf("%+v", l)
 			}
 		}

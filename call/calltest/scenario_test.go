@@ -79,7 +79,7 @@ func newScenario(t *testing.T, tweaks ...func(*house, *call.Config)) *scenario {
 }
 
 // setupVerb is what comes before the clock of the ladder starts.
-var setupVerb = regexp.MustCompile("^(user|phones?|carrier|number|account|group|box|codes) |^\\w+ (forwards|is looked for|takes one|refuses the|has \\S+ under|picks up in)")
+var setupVerb = regexp.MustCompile(`^(user|phones?|carrier|number|account|group|box|codes) |^\w+ (forwards|is looked for|takes one|refuses the|has \S+ under|picks up in)`)
 
 // play does what the script says, line by line.
 func (s *scenario) play(script string) {
