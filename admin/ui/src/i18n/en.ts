@@ -552,7 +552,7 @@ export const en = {
   'parking.take': 'Pick up on my phone',
   'parking.unknown': 'unknown',
   'parking.waited': '{seconds} s',
-  'parking.what': 'Transfer a call to 700 to park it, or to one of these slots; dial the slot to take it.',
+  'parking.what': 'Transfer a call to the parking code, or to one of these slots, to park it; dial the slot to take it.',
   'party.unknown': 'Unknown',
 
   'password.current': 'Current password',
