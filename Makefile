@@ -47,8 +47,9 @@ lint: ## vet, staticcheck, gofumpt
 	$(TOOLS)/staticcheck ./... && $(TOOLS)/staticcheck -tags phones ./cmd/pbx
 	@out=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofumpt wants to change:"; echo "$$out"; exit 1; }
 
-unit: ## all Go tests with the race detector
-	bash .ci/gotest unit -race -shuffle=on ./...
+unit: ## all Go tests with the race detector, and once more without it what it makes too slow to be done in full
+	bash .ci/gotest unit -race -shuffle=on -timeout 15m ./...
+	bash .ci/gotest unraced -run 'TestEachMessage|TestDayLongCall|TestSealedRelayAllocatesNothing|TestRandomCalls' ./media ./call/calltest
 
 phones: ## real phones (baresip, linphone, SIPp) and kill -9 against the built program, on loopback
 	bash .ci/gotest phones -tags phones -count=1 -timeout 15m -run 'TestPhones|TestKill' ./cmd/pbx

@@ -101,16 +101,19 @@ func TestDayLongCall(t *testing.T) {
 		alice.agree(t, s, "m=audio 6000 RTP/AVP 0")
 		// Large packets in bursts, for this is to be quick.
 		payload := pattern(1200)
-		const packets, burst = 24 * 60 * 60 * 1000 / 150, 10
+		packets, burst := 24*60*60*1000/150, 10
+		if media.Raced {
+			packets /= 12 // two hours
+		}
 		for range packets / burst {
 			for range burst {
 				alice.send(s.Local(), 0, payload)
 				alice.ts += 1200
 			}
-			time.Sleep(burst * 150 * time.Millisecond)
+			time.Sleep(time.Duration(burst) * 150 * time.Millisecond)
 		}
 		st, sum := s.Stats(), s.QualitySummary()
-		if st.Received != packets || st.Lost != 0 || st.Duplicates != 0 || st.Stray != 0 {
+		if st.Received != uint64(packets) || st.Lost != 0 || st.Duplicates != 0 || st.Stray != 0 {
 			t.Errorf("%+v", st)
 		}
 		if sum.Mean.From.Loss != 0 || len(sum.Samples) > 60 || len(s.Faults()) > 0 {

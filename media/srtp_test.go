@@ -235,6 +235,9 @@ func TestSealedRelayAllocatesNothing(t *testing.T) {
 			relaySealed(t, a, seal, p, raw, i)
 			i++
 		})
+		if Raced {
+			allocs = 0 // the race detector lets pools forget, also those of the library
+		}
 		if allocs != 0 || out.n < 1900 {
 			t.Errorf("%s: %.2f allocations a packet, %d sent", k, allocs, out.n)
 		}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package calltest_test
+
+const raced = false
