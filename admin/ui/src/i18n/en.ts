@@ -120,6 +120,7 @@ export const en = {
   'call.why': 'Why it went this way',
 
   'call.verstat': 'Number checked by the carrier',
+  'call.encrypted': 'Encrypted sound: {suite}',
   'callerId.card': 'Outbound Caller ID',
   'callerId.default': 'Account Default ({number})',
   'callerId.defaultNone': 'Account Default (no number)',
@@ -834,7 +835,6 @@ export const en = {
   'sip.srtp.optional': 'If the other side can',
   'sip.srtp.required': 'Always, or no call',
   'sip.srtp.open': 'The keys travel in the signalling. Without TLS they can be read on the way.',
-  'call.encrypted': 'Encrypted sound: {suite}',
   'sip.username': 'User name',
 
   'state.loading': 'Loading…',

@@ -1,1 +1,0 @@
-import{n as e}from"./rolldown-runtime-WkwZ5CU-.js";import{i as t,n}from"./react-BnkVWKrY.js";import{G as r}from"./client-CavBRorh.js";var i=e(t(),1),a=n();function o({k:e,v:t={}}){return r(e,t).map((e,t)=>(0,a.jsx)(i.Fragment,{children:e},t))}export{o as t};
