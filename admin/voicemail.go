@@ -52,6 +52,16 @@ func (s *Server) mailboxes(q *request) ([]store.ID, error) {
 	return nil, errNotFound
 }
 
+// opens reports whether the caller may open a mailbox.
+func (s *Server) opens(q *request, box store.ID) bool {
+	snap := s.DB.Snapshot(q.who.account)
+	shared := snap.Mailbox(box)
+	if q.who.admin() {
+		return shared != nil || snap.User(box) != nil
+	}
+	return box == q.who.user.ID || shared != nil && slices.Contains(shared.MemberIDs, q.who.user.ID)
+}
+
 // mayOpen are the mailboxes that the caller may open.
 func (s *Server) mayOpen(q *request) []store.ID {
 	snap := s.DB.Snapshot(q.who.account)
@@ -75,7 +85,7 @@ func (s *Server) mayOpen(q *request) []store.ID {
 // message returns a message that the caller may hear. Others do not exist for them.
 func (s *Server) message(ctx context.Context, q *request) (store.Message, error) {
 	m, err := s.DB.Message(ctx, q.who.account, q.id("message"))
-	if err == nil && (m.Recording || !slices.Contains(s.mayOpen(q), m.Mailbox)) {
+	if err == nil && (m.Recording || !s.opens(q, m.Mailbox)) {
 		err = store.ErrNotFound
 	}
 	return m, err
@@ -109,7 +119,7 @@ func (s *Server) updateVoicemail(ctx context.Context, q *request) (reply, error)
 		}
 	}
 	if to := store.ID(value(in.Mailbox)); to != "" && to != m.Mailbox {
-		if !slices.Contains(s.mayOpen(q), to) {
+		if !s.opens(q, to) {
 			return reply{}, store.FieldErrors{{Field: "mailbox", Problem: "This mailbox does not exist."}}
 		}
 		if err := s.DB.Update(ctx, q.who.actor, q.who.account, func(tx Changes) error { return tx.MoveMessage(m.ID, to) }); err != nil {

@@ -2,7 +2,6 @@ package call
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"pbx/media"
@@ -47,7 +46,7 @@ func (a *answerer) WriteFrame(f *media.Frame) error {
 		return nil
 	}
 	a.heard += amdFrame
-	if level(f) >= amdVoice {
+	if f.Level() >= amdVoice {
 		a.voiced += amdFrame
 		if a.voiced >= amdBlip { // shorter is a click on the line
 			if a.speech > 0 {
@@ -71,13 +70,4 @@ func (a *answerer) WriteFrame(f *media.Frame) error {
 		a.decide(true)
 	}
 	return nil
-}
-
-// level is how loud a frame is.
-func level(f *media.Frame) float64 {
-	sum := 0.0
-	for _, v := range f {
-		sum += float64(v) * float64(v)
-	}
-	return math.Sqrt(sum / float64(len(f)))
 }

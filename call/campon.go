@@ -39,7 +39,7 @@ func (w *camps) set(user store.ID, c camp) {
 }
 
 // due takes the wishes that may come true now, and forgets those that waited too long.
-func (w *camps) due(now time.Time, free func(account, user store.ID) bool) map[store.ID]camp {
+func (w *camps) due(now time.Time, free func(user store.ID) bool) map[store.ID]camp {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ready := make(map[store.ID]camp)
@@ -47,7 +47,7 @@ func (w *camps) due(now time.Time, free func(account, user store.ID) bool) map[s
 		switch {
 		case now.After(c.until):
 			delete(w.of, user)
-		case free(c.account, c.target.User) && free(c.account, user):
+		case free(c.target.User) && free(user):
 			delete(w.of, user)
 			ready[user] = c
 		}
@@ -70,7 +70,7 @@ func (c *Call) campOn(p *Party, d dialplan.CampOn) Step {
 
 // completeCalls calls those back who waited for somebody who is free now.
 func (e *Engine) completeCalls() {
-	free := func(_, user store.ID) bool {
+	free := func(user store.ID) bool {
 		return len(e.SIP.BindingsOfUser(user)) > 0 && len(e.board.presences(user)) == 0
 	}
 	for user, w := range e.camps.due(time.Now(), free) {

@@ -184,7 +184,7 @@ func (c *Call) wakeUp(p *Party, d dialplan.WakeUp) Step {
 			}
 			return []string{"wake-up-cancelled"}, nil
 		}
-		at := nextTime(time.Now(), d.Hour, d.Minute, c.rows.Account.Timezone)
+		at := nextTime(time.Now().In(c.zone()), d.Hour, d.Minute)
 		if err := c.engine.Store.SetWakeUp(ctx, p.actor(), store.WakeUp{AccountID: c.account, UserID: d.User, At: at}); err != nil {
 			return nil, fmt.Errorf("set wake-up call: %w", err)
 		}
@@ -193,21 +193,21 @@ func (c *Call) wakeUp(p *Party, d dialplan.WakeUp) Step {
 	}}
 }
 
-// nextTime is when a clock in the zone next shows a time of the day.
-func nextTime(now time.Time, hour, minute int, timezone string) time.Time {
-	zone, err := time.LoadLocation(timezone)
-	if err != nil {
-		zone = time.UTC
-	}
-	y, m, d := now.In(zone).Date()
-	at := time.Date(y, m, d, hour, minute, 0, 0, zone)
+// nextTime is when the clock of now's zone next shows a time of the day.
+func nextTime(now time.Time, hour, minute int) time.Time {
+	y, m, d := now.Date()
+	at := time.Date(y, m, d, hour, minute, 0, 0, now.Location())
 	if !at.After(now) {
-		at = time.Date(y, m, d+1, hour, minute, 0, 0, zone)
+		at = time.Date(y, m, d+1, hour, minute, 0, 0, now.Location())
 	}
 	return at
 }
 
-// WakeUp makes the wake-up calls that are due. Each is tried three times.
+// wakeUpActor changes wake-up calls on behalf of nobody.
+var wakeUpActor = store.Actor{Kind: "system", Name: "wake-up call"}
+
+// WakeUp makes the wake-up calls that are due. Each is tried three times, and forgotten once somebody took it: before a
+// phone rings the next try is kept, so that a kill costs no call. One that is long past is not made any more.
 func (e *Engine) WakeUp(ctx context.Context, now time.Time) error {
 	due, err := e.Store.DueWakeUps(ctx, now)
 	if err != nil {
@@ -216,13 +216,24 @@ func (e *Engine) WakeUp(ctx context.Context, now time.Time) error {
 	for _, w := range due {
 		plan, rows := e.Plan(w.AccountID)
 		if plan == nil || rows.User(w.UserID) == nil {
+			continue // it goes with its user
+		}
+		u, next := rows.User(w.UserID), store.WakeUp{AccountID: w.AccountID, UserID: w.UserID}
+		missed := now.Sub(w.At) > wakeUpLate
+		if w.Tries++; w.Tries < wakeUpTries && !missed {
+			next.At, next.Tries = now.Add(wakeUpAgain), w.Tries
+		}
+		if err := e.Store.SetWakeUp(ctx, wakeUpActor, next); err != nil {
+			return fmt.Errorf("wake-up call of %s: %w", w.UserID, err)
+		}
+		if missed {
+			e.Log.Warn("wake-up call missed", "user", w.UserID, "due", w.At)
 			continue
 		}
-		u := rows.User(w.UserID)
 		c := e.newCall(w.AccountID, plan, rows)
 		c.record.Caller = store.CallParty{Name: "Wake-up call", Number: "wake-up"}
 		c.record.Callee, c.record.Dialed = identify(rows, u.ID, ""), u.Extension
-		if err := e.start(c, waking{u, w}); err != nil {
+		if err := e.start(c, waking{u}); err != nil {
 			return fmt.Errorf("wake-up call of %s: %w", w.UserID, err)
 		}
 	}
@@ -230,15 +241,13 @@ func (e *Engine) WakeUp(ctx context.Context, now time.Time) error {
 }
 
 // waking rings a user who asked for that.
-type waking struct {
-	user *store.User
-	w    store.WakeUp
-}
+type waking struct{ user *store.User }
 
 const (
 	wakeUpPatience = 60 * time.Second
 	wakeUpAgain    = 3 * time.Minute
 	wakeUpTries    = 3
+	wakeUpLate     = 30 * time.Minute
 )
 
 func (s waking) Parties() []*Party { return nil }
@@ -250,27 +259,15 @@ func (s waking) Run(ctx context.Context, c *Call) Step {
 	if err != nil {
 		c.over("callee", err.Error())
 		c.outcome(store.OutcomeNoAnswer)
-		s.again(ctx, c)
 		return nil
 	}
 	c.joined(p)
-	return telling{p, "wake-up call", func(context.Context, *Call) ([]string, error) {
+	return telling{p, "wake-up call", func(ctx context.Context, c *Call) ([]string, error) {
+		if err := c.engine.Store.SetWakeUp(ctx, wakeUpActor, store.WakeUp{AccountID: c.account, UserID: s.user.ID}); err != nil {
+			c.log.Error("wake-up call not forgotten", "err", err)
+		}
 		return append([]string{"wake-up", "the-time-is"}, c.timeOfDay(time.Now())...), nil
 	}}
-}
-
-// again puts a wake-up call off that nobody took.
-func (s waking) again(ctx context.Context, c *Call) {
-	if s.w.Tries++; s.w.Tries >= wakeUpTries {
-		c.log.Warn("wake-up call not taken", "user", s.user.ID)
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordPatience)
-	defer cancel()
-	s.w.At = time.Now().Add(wakeUpAgain)
-	if err := c.engine.Store.SetWakeUp(ctx, store.Actor{Kind: "system", Name: "wake-up call"}, s.w); err != nil {
-		c.log.Error("wake-up call not put off", "err", err)
-	}
 }
 
 // anyMailbox asks whose messages are to be heard.

@@ -67,7 +67,7 @@ type Store interface {
 	Record(ctx context.Context, account store.ID, a store.Activity) error
 	// SetWakeUp keeps the one wake-up call of a user; at no time it forgets it.
 	SetWakeUp(ctx context.Context, who store.Actor, w store.WakeUp) error
-	// DueWakeUps returns the wake-up calls whose time has come, and forgets them.
+	// DueWakeUps returns the wake-up calls whose time has come.
 	DueWakeUps(ctx context.Context, now time.Time) ([]store.WakeUp, error)
 
 	RemoveMessage(ctx context.Context, who store.Actor, account, id store.ID) error

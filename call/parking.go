@@ -11,6 +11,7 @@ import (
 
 	"pbx/dialplan"
 	"pbx/event"
+	"pbx/media"
 	"pbx/sip"
 	"pbx/store"
 )
@@ -153,14 +154,15 @@ func (e *Engine) Park(account, call, user store.ID) error {
 	if c == nil || c.account != account {
 		return fmt.Errorf("park %s: %w", call, store.ErrNotFound)
 	}
-	c.mu.Lock()
-	caller, callee, talks := c.caller, c.callee, c.state == (talking{}).String()
-	c.mu.Unlock()
-	by := callee
-	if caller != nil && caller.Who.UserID == user && user != "" {
-		by = caller
+	both := c.talkers()
+	if both == nil {
+		return fmt.Errorf("park %s: %w", call, ErrNotTalking)
 	}
-	if !talks || caller == nil || callee == nil || !c.ask(parkHere{by}) {
+	by := both[1]
+	if both[0].Who.UserID == user && user != "" {
+		by = both[0]
+	}
+	if !c.ask(parkHere{by}) {
 		return fmt.Errorf("park %s: %w", call, ErrNotTalking)
 	}
 	return nil
@@ -202,7 +204,7 @@ func (s parking) Run(ctx context.Context, c *Call) Step {
 	}
 	c.outcome(store.OutcomeAnswered)
 	if s.tell != nil {
-		stop := c.background(ctx, s.party, c.engine.Library.Music())
+		stop := c.background(ctx, s.party, c.holdMusic(by.UserID))
 		_ = s.tell.Sound.Play(ctx, c.engine.Library.Prompt(c.whichSlot(slot)...)) // who hangs up does not want to know
 		stop()
 	}
@@ -266,9 +268,9 @@ func (s parked) Run(ctx context.Context, c *Call) Step {
 			c.parkingChanged(s.slot)
 		}
 	}()
-	sound := c.engine.Library.Music()
+	sound := c.holdMusic(s.by.UserID)
 	if !waits {
-		sound = &sequence{c.engine.Library.Prompt(c.whichSlot(s.slot)...), sound}
+		sound = media.Sequence(c.engine.Library.Prompt(c.whichSlot(s.slot)...), sound)
 	}
 	defer c.background(ctx, s.party, sound)()
 	for {

@@ -60,19 +60,6 @@ func (c *Call) accepts(ctx context.Context, p *Party) bool {
 	}
 }
 
-// sequence is one source after another.
-type sequence [2]media.Source
-
-func (s *sequence) ReadFrame(f *media.Frame) error {
-	if s[0] != nil {
-		if s[0].ReadFrame(f) == nil {
-			return nil
-		}
-		s[0] = nil
-	}
-	return s[1].ReadFrame(f)
-}
-
 // repeated is a source that begins anew after a pause. It does not end.
 type repeated struct {
 	of    func() media.Source

@@ -103,15 +103,13 @@ func (e *Engine) Transfer(account, call, user store.ID, side Side, to string) er
 	if c == nil || c.account != account {
 		return fmt.Errorf("transfer %s: %w", call, store.ErrNotFound)
 	}
-	c.mu.Lock()
-	caller, callee, talks := c.caller, c.callee, c.state == (talking{}).String()
-	c.mu.Unlock()
-	if !talks || caller == nil || callee == nil {
+	both := c.talkers()
+	if both == nil {
 		return fmt.Errorf("transfer %s: %w", call, ErrNotTalking)
 	}
-	by := callee
-	if side == CalleeSide || side == "" && caller.Who.UserID == user {
-		by = caller
+	by := both[1]
+	if side == CalleeSide || side == "" && both[0].Who.UserID == user {
+		by = both[0]
 	}
 	if !c.ask(refer{by: by, to: to, told: unreported{}}) {
 		return fmt.Errorf("transfer %s: %w", call, ErrNotTalking)

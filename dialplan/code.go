@@ -344,6 +344,9 @@ func (p *Plan) campOn(q query, arg string, rule store.Reason) (Decision, []store
 	if u == nil {
 		return nobody(rule)
 	}
+	if arg == "" {
+		return CampOn{User: u.ID, Because: rule}, nil
+	}
 	h, wrong, why := p.extension(arg, rule)
 	switch {
 	case wrong != nil:

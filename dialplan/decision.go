@@ -97,7 +97,7 @@ type (
 		Name    string
 		Because store.Reason
 	}
-	// CampOn calls the user back when another one is free.
+	// CampOn calls the user back when another one is free; without a target it forgets about that.
 	CampOn struct {
 		User    store.ID
 		Target  Target

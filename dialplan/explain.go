@@ -106,6 +106,10 @@ func explain(steps []Step, at time.Duration, condition string, d Decision, becau
 	case CallBack:
 		add("call_back", "call who called "+d.Name+" last")
 	case CampOn:
+		if d.Target.User == "" {
+			add("camp_on", "forget about calling back")
+			return steps
+		}
 		add("camp_on", fmt.Sprintf("ring both when %s (%s) is free", d.Target.Name, d.Target.Extension))
 	case Flip:
 		add("flip", "take the call of "+d.Name+" from their other phone")

@@ -50,7 +50,7 @@ func (r *recording) WriteFrame(f *Frame) error {
 	if err := r.w.WriteFrame(f); err != nil {
 		return err
 	}
-	if f.rms() < silenceLevel {
+	if f.Level() < silenceLevel {
 		r.quiet += frameTime
 	} else {
 		r.quiet = 0
@@ -65,7 +65,8 @@ func (r *recording) WriteFrame(f *Frame) error {
 	return nil
 }
 
-func (f *Frame) rms() float64 {
+// Level is how loud the frame is: the root of the mean square, of 32768.
+func (f *Frame) Level() float64 {
 	sum := 0.0
 	for _, v := range f {
 		sum += float64(v) * float64(v)

@@ -136,13 +136,15 @@ func (r *Room) announce(m RoomMember, comes bool) {
 	}
 	low, high := Tone(440, 120*time.Millisecond), Tone(660, 120*time.Millisecond)
 	if comes {
-		r.played = append(r.played, &sequence{low, high})
+		r.played = append(r.played, Sequence(low, high))
 	} else {
-		r.played = append(r.played, &sequence{high, low})
+		r.played = append(r.played, Sequence(high, low))
 	}
 }
 
-// sequence is sources one after another.
+// Sequence is sources one after another.
+func Sequence(sources ...Source) Source { return (*sequence)(&sources) }
+
 type sequence []Source
 
 func (q *sequence) ReadFrame(f *Frame) error {
@@ -231,7 +233,7 @@ func (r *Room) listen() {
 	r.active = r.active[:0]
 	for _, s := range r.seats {
 		s.heard.next(&s.in)
-		level := s.in.rms()
+		level := s.in.Level()
 		s.level = max(level, 0.9*s.level) // a breath is no reason to lose one's turn
 		switch {
 		case level >= gateLevel:

@@ -95,24 +95,6 @@ func (tx *Tx) SetMessageRead(id store.ID, read bool) error {
 	return nil
 }
 
-// SetMessageUrgent says whether the caller called a message urgent.
-func (tx *Tx) SetMessageUrgent(id store.ID, urgent bool) error {
-	m, err := messageOf(tx.ctx, tx.sql, tx.id, id)
-	if err != nil {
-		return readError("read message", err)
-	}
-	if m.Urgent == urgent {
-		return nil
-	}
-	if err := tx.exec("mark message", `UPDATE messages SET urgent = ?, version = version + 1 WHERE id = ?`, urgent, id); err != nil {
-		return err
-	}
-	detail := change{Before: map[string]any{"urgent": m.Urgent}, After: map[string]any{"urgent": urgent}}
-	tx.changedObject("message", "update", id, m.Version+1, []store.ID{m.Mailbox}, detail)
-	tx.touchMailbox(m)
-	return nil
-}
-
 // MoveMessage puts a message into another mailbox, where it is new.
 func (tx *Tx) MoveMessage(id, to store.ID) error {
 	m, err := messageOf(tx.ctx, tx.sql, tx.id, id)

@@ -1,11 +1,10 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
-	"fmt"
+	"strings"
 	"time"
 
 	"pbx/store"
@@ -25,25 +24,28 @@ func (db *DB) ChangeUser(ctx context.Context, who store.Actor, account, user sto
 	})
 }
 
-// LastCaller is the number or extension of the latest call to a user other than except; empty: nobody called who showed one.
+// lastCallers is how many calls are looked at for one whose caller can be called.
+const lastCallers = 20
+
+// LastCaller is the number or extension of the latest call to a user, other than except, that showed one; empty: there is none.
 func (db *DB) LastCaller(ctx context.Context, account, user, except store.ID) (string, error) {
-	var text []byte
-	err := db.read.QueryRowContext(ctx, `SELECT caller FROM call_records WHERE account_id = ? AND callee_user = ? AND id <> ?
-		AND caller_user <> callee_user ORDER BY id DESC LIMIT 1`, account, user, except).Scan(&text)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	if err != nil {
-		return "", readError("find last caller", err)
-	}
-	var who store.CallParty
-	if err := json.Unmarshal(text, &who); err != nil {
-		return "", fmt.Errorf("find last caller: %w", err)
-	}
-	if who.Extension != "" {
-		return who.Extension, nil
-	}
-	return who.Number, nil
+	var number string
+	err := each(ctx, db.read, func(scan scanner) error {
+		var text []byte
+		var who store.CallParty
+		if err := scan(&text); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(text, &who); err != nil {
+			return err
+		}
+		if shown := cmp.Or(who.Extension, who.Number); number == "" && strings.ContainsAny(shown, "0123456789") {
+			number = shown
+		}
+		return nil
+	}, `SELECT caller FROM call_records WHERE account_id = ? AND callee_user = ? AND id <> ? AND caller_user <> callee_user
+		ORDER BY id DESC LIMIT ?`, account, user, except, lastCallers)
+	return number, readError("find last caller", err)
 }
 
 // SetWakeUp keeps the one wake-up call of a user; at no time it forgets it.
@@ -62,7 +64,7 @@ func (db *DB) SetWakeUp(ctx context.Context, who store.Actor, w store.WakeUp) er
 	})
 }
 
-// DueWakeUps returns the wake-up calls whose time has come, and forgets them.
+// DueWakeUps returns the wake-up calls whose time has come.
 func (db *DB) DueWakeUps(ctx context.Context, now time.Time) ([]store.WakeUp, error) {
 	var due []store.WakeUp
 	err := each(ctx, db.read, func(scan scanner) error {
@@ -73,15 +75,5 @@ func (db *DB) DueWakeUps(ctx context.Context, now time.Time) ([]store.WakeUp, er
 		due = append(due, w)
 		return err
 	}, `SELECT user_id, account_id, at, tries FROM wake_ups WHERE at <= ? ORDER BY at LIMIT 100`, micros(now))
-	if err != nil || len(due) == 0 {
-		return nil, readError("list wake-up calls", err)
-	}
-	return due, db.queue.do(ctx, "forget wake-up calls", func(ctx context.Context, tx *sql.Tx) error {
-		for _, w := range due {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM wake_ups WHERE user_id = ? AND at = ?`, w.UserID, micros(w.At)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, nil)
+	return due, readError("list wake-up calls", err)
 }
