@@ -24,10 +24,11 @@ func (t *tones) ReadFrame(f *Frame) error {
 	if t.left <= 0 {
 		return io.EOF
 	}
+	a, b := swingAt(t.freqs[0], t.at), swingAt(t.freqs[1], t.at)
 	for i := range f {
 		f[i] = 0
-		if t.left > 0 {
-			f[i] = t.sample()
+		if sum := a.next() + b.next(); t.left > 0 {
+			f[i] = int16(t.level() * sum * math.MaxInt16)
 		}
 		t.at++
 		t.left--
@@ -35,7 +36,8 @@ func (t *tones) ReadFrame(f *Frame) error {
 	return nil
 }
 
-func (t *tones) sample() int16 {
+// level is how loud the tones are now: 0 in a pause, rising and falling at its ends.
+func (t *tones) level() float64 {
 	at := t.at
 	if t.off > 0 {
 		at %= t.on + t.off
@@ -43,14 +45,21 @@ func (t *tones) sample() int16 {
 	if at >= t.on {
 		return 0
 	}
-	level := toneLevel * min(1, float64(at+1)/toneFade, float64(t.on-at)/toneFade)
-	sum := 0.0
-	for _, freq := range t.freqs {
-		if freq > 0 {
-			sum += math.Sin(2 * math.Pi * freq * float64(t.at) / SampleRate)
-		}
-	}
-	return int16(level * sum * math.MaxInt16)
+	return toneLevel * min(1, float64(at+1)/toneFade, float64(t.on-at)/toneFade)
+}
+
+// swing is a sine, reckoned from its last two values: exact enough for a frame, and much cheaper than each by itself.
+type swing struct{ twice, last, before float64 }
+
+// swingAt is a sine of freq Hz whose next value is the one at a sample. Freq 0 is silence.
+func swingAt(freq float64, at int64) swing {
+	step := 2 * math.Pi * freq / SampleRate
+	return swing{2 * math.Cos(step), math.Sin(step * float64(at-1)), math.Sin(step * float64(at-2))}
+}
+
+func (s *swing) next() float64 {
+	s.last, s.before = s.twice*s.last-s.before, s.last
+	return s.last
 }
 
 // Tone is a tone of freq Hz that lasts d, or for ever when d is 0.
